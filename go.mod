@@ -1,0 +1,3 @@
+module github.com/libcapsa/libcapsa
+
+go 1.26
