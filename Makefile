@@ -1,0 +1,42 @@
+# libcapsa: build, check and test. `make help` lists the targets.
+#
+# Two commands do everything on a fresh Debian 12 machine:
+#   make demo    installs what is missing, builds, boots a guest that greets you
+#   make test    installs what is missing, builds, runs every check and test
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+GO     ?= go
+
+VERSION := 0.1.0
+
+.PHONY: all build help setup check unit race test demo bench clean
+
+all: build
+
+include libcapsa/abi.mk
+include guest/guest.mk
+include tests/e2e/e2e.mk
+include tests/bench/bench.mk
+
+build: $(BUILD)/libcapsa.so ## libcapsa.so, header and pkg-config file in build/
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort -u | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## installs the Debian packages that building and testing need
+	scripts/setup.sh
+
+check: setup ## format, vet, lint, cross-build, import rules, exported symbols, clean tree
+	scripts/check.sh
+
+unit: setup ## unit tests of the Go packages; bare guests on /dev/kvm
+	$(GO) test -timeout 15m ./...
+
+race: setup ## the same with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./internal/... ./capsa/...
+
+test: check unit abi e2e ## everything; CI runs this
+
+clean: ## removes build/
+	rm -rf $(BUILD)
