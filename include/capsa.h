@@ -1,0 +1,460 @@
+/*
+ * capsa.h - the C ABI of libcapsa: run Linux virtual machines inside your process.
+ *
+ * This header is the only definition of the ABI. It is valid C99, C11, C++98 and newer.
+ *
+ * RULES THAT HOLD FOR EVERY FUNCTION
+ *
+ * Status. A call that can fail returns a capsa_status: CAPSA_OK (0), or a negative number. The low byte of its
+ * magnitude is the class (CAPSA_E_...), which never changes its meaning; the bits above are detail. Compare
+ * capsa_status_class(s), or s itself with the constants below. A guest's exit code is never a capsa_status.
+ *
+ * Errors. The last parameter of such a call is `capsa_error **err`. NULL is allowed. Otherwise *err is set to NULL on
+ * entry and, on failure, to an error object that the caller frees with capsa_error_free. There is no "last error".
+ *
+ * Handles. The pointers to capsa_* types are tokens, not addresses: never dereference them. A handle that is NULL, was
+ * freed, is of another type or was never given out yields CAPSA_E_HANDLE, never undefined behaviour. Every _free
+ * function accepts NULL and stale handles and does nothing with them.
+ *
+ * Memory. Inputs are copied before a call returns. Paths and data are bytes; other strings are UTF-8. Out parameters
+ * are written on success only (*err excepted), and where a function says so. A NULL where a pointer is required is
+ * CAPSA_E_INVALID_ARG. Nothing the library returns may be given to free(3).
+ *
+ * Structures. Public structures begin with their size; initialise them with the matching CAPSA_..._INIT macro. A size
+ * larger than the library knows is accepted when the bytes beyond are zero.
+ *
+ * Threads. Any function may be called from any thread at any time, with any handle. Freeing a handle on which another
+ * thread waits makes that wait end with CAPSA_E_CLOSED.
+ *
+ * Waiting. A call that may wait takes `int64_t timeout_ms` (-1: for ever, 0: do not wait) and a capsa_cancel (NULL:
+ * none). It ends with CAPSA_E_TIMEOUT, CAPSA_E_CANCELLED, or, when a signal handler of the program ran on the waiting
+ * thread, CAPSA_E_INTERRUPTED. Nothing is lost in either case: calling again is always right. Functions without these
+ * parameters do not wait for the guest.
+ *
+ * File descriptors given out belong to the caller, who closes them; they are close-on-exec, non-blocking unix stream
+ * sockets, and stay valid when the handle they came from is freed.
+ *
+ * fork. In a child made by fork() without exec every call answers CAPSA_E_FORKED and every _free does nothing. The
+ * parent is not affected. Error objects may be read in the child.
+ *
+ * Manners. The library never exits the process, writes to stdio, installs signal handlers of its own design, changes
+ * the directory or the umask, or reads the environment. (Its Go runtime takes SIGBUS, SIGFPE, SIGSEGV, SIGPIPE and
+ * SIGURG over and passes on to the program's handlers what is not its own.) It stays loaded after dlclose().
+ *
+ * Each function says "since" which version of the library it exists.
+ */
+#ifndef CAPSA_H
+#define CAPSA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CAPSA_VERSION_MAJOR 0
+#define CAPSA_VERSION_MINOR 1
+#define CAPSA_VERSION_PATCH 0
+#define CAPSA_VERSION_STRING "0.1.0"
+
+/* The number in the library's soname, libcapsa.so.0. */
+#define CAPSA_ABI_VERSION 0
+
+#if defined(CAPSA_BUILD) && defined(__GNUC__)
+#define CAPSA_API __attribute__((visibility("default")))
+#else
+#define CAPSA_API
+#endif
+
+/* The result must be looked at: an object was made, or was not. */
+#if defined(__GNUC__)
+#define CAPSA_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define CAPSA_MUST_CHECK
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Types -------------------------------------------------------------------------------------------------- */
+
+typedef int32_t capsa_status;
+
+typedef struct capsa_error capsa_error;     /* why a call failed */
+typedef struct capsa_cancel capsa_cancel;   /* ends waiting calls from another thread */
+typedef struct capsa_builder capsa_builder; /* the description of a machine */
+typedef struct capsa_vm capsa_vm;           /* a machine */
+typedef struct capsa_console capsa_console; /* a reader and writer of a machine's console */
+typedef struct capsa_output capsa_output;   /* immutable bytes that came from the guest */
+
+/* Classes of status. */
+#define CAPSA_OK 0
+#define CAPSA_E_INVALID_ARG (-1)  /* an argument is wrong by itself */
+#define CAPSA_E_HANDLE (-2)       /* NULL, freed, wrong or invented handle */
+#define CAPSA_E_STATE (-3)        /* not in this state of the machine */
+#define CAPSA_E_CONFIG (-4)       /* the description is wrong; the detail lists every problem */
+#define CAPSA_E_UNSUPPORTED (-5)  /* this backend, host or build cannot do it */
+#define CAPSA_E_UNAVAILABLE (-6)  /* no /dev/kvm, no permission for it */
+#define CAPSA_E_NOT_FOUND (-7)    /* a named thing does not exist */
+#define CAPSA_E_EXISTS (-8)       /* a named thing exists already */
+#define CAPSA_E_PERMISSION (-9)   /* the operating system refused */
+#define CAPSA_E_NO_MEMORY (-10)   /* out of memory */
+#define CAPSA_E_LIMIT (-11)       /* a limit of the library or the system */
+#define CAPSA_E_TIMEOUT (-12)     /* timeout_ms passed */
+#define CAPSA_E_CANCELLED (-13)   /* the capsa_cancel was triggered */
+#define CAPSA_E_CLOSED (-14)      /* the handle was freed meanwhile, or the stream has ended */
+#define CAPSA_E_IO (-15)          /* a system call failed; see capsa_error_os_errno */
+#define CAPSA_E_BOOT (-16)        /* the kernel could not be loaded or did not come up */
+#define CAPSA_E_GUEST (-17)       /* the guest answered no */
+#define CAPSA_E_PROTOCOL (-18)    /* the guest answered nonsense */
+#define CAPSA_E_VMM_DIED (-19)    /* the machine failed through a fault of the library */
+#define CAPSA_E_FORKED (-20)      /* used in a child of fork() */
+#define CAPSA_E_INTERNAL (-21)    /* a fault of the library; the message has a stack trace */
+
+/* Status values with detail. A signal handler ran during the wait: class CAPSA_E_CANCELLED, detail 1. */
+#define CAPSA_E_INTERRUPTED (-269)
+
+/* States of a machine. */
+#define CAPSA_STATE_CREATED 0
+#define CAPSA_STATE_STARTING 1
+#define CAPSA_STATE_RUNNING 2
+#define CAPSA_STATE_PAUSED 3
+#define CAPSA_STATE_STOPPING 4
+#define CAPSA_STATE_STOPPED 5
+#define CAPSA_STATE_FAILED 6
+
+/* Why a machine ended. */
+#define CAPSA_CAUSE_NONE 0           /* it has not */
+#define CAPSA_CAUSE_GUEST_SHUTDOWN 1 /* the guest powered off by itself */
+#define CAPSA_CAUSE_MAIN_EXITED 2    /* the machine's main program ended */
+#define CAPSA_CAUSE_REBOOT 3         /* the guest asked for a reboot */
+#define CAPSA_CAUSE_PANIC 4          /* the guest's kernel panicked */
+#define CAPSA_CAUSE_OOM 5            /* the guest's kernel ran out of memory and panicked */
+#define CAPSA_CAUSE_STOPPED 6        /* capsa_vm_stop, and the guest complied */
+#define CAPSA_CAUSE_KILLED 7         /* capsa_vm_kill, or capsa_vm_stop after the grace period */
+#define CAPSA_CAUSE_TIMED_OUT 8      /* the timeout of capsa_builder_set_timeout */
+#define CAPSA_CAUSE_VMM_CRASH 9      /* a fault of the library or the hypervisor */
+#define CAPSA_CAUSE_BOOT_FAILED 10   /* the kernel never came up */
+#define CAPSA_CAUSE_TRIPLE_FAULT 11  /* the guest's processor shut down */
+
+/* How far capsa_vm_stop had to go. */
+#define CAPSA_STAGE_NONE 0         /* the machine had ended before */
+#define CAPSA_STAGE_AGENT 1        /* the guest's agent shut it down */
+#define CAPSA_STAGE_POWER_BUTTON 2 /* the guest reacted to its power button */
+#define CAPSA_STAGE_KILL 3         /* it was killed */
+
+/* How a machine ended. Since 0.1. */
+typedef struct capsa_exit_info {
+    uint32_t size;      /* sizeof(capsa_exit_info) */
+    uint32_t cause;     /* CAPSA_CAUSE_... */
+    int32_t code;       /* exit code of the main program, else 0 */
+    int32_t signal;     /* signal that ended the main program, else 0 */
+    uint32_t flags;     /* 0 */
+    uint32_t reserved;  /* 0 */
+    uint64_t uptime_ns; /* time between start and end */
+} capsa_exit_info;
+#define CAPSA_EXIT_INFO_INIT { sizeof(capsa_exit_info), 0, 0, 0, 0, 0, 0 }
+
+/* The console of a machine to be built. Since 0.1. */
+typedef struct capsa_console_options {
+    uint32_t size;      /* sizeof(capsa_console_options) */
+    uint16_t columns;   /* width in characters; 0: 80 */
+    uint16_t rows;      /* height in lines; 0: 24 */
+    uint64_t ring_size; /* bytes of output kept for readers; 0: 1 MiB */
+} capsa_console_options;
+#define CAPSA_CONSOLE_OPTIONS_INIT { sizeof(capsa_console_options), 0, 0, 0 }
+
+/* One thing that capsa_console_expect looks for. Since 0.1. */
+#define CAPSA_PATTERN_LITERAL 1 /* the bytes themselves */
+#define CAPSA_PATTERN_REGEX 2   /* a regular expression in RE2 syntax, over bytes */
+typedef struct capsa_pattern {
+    uint32_t size;    /* sizeof(capsa_pattern), the same in every element of an array */
+    uint32_t kind;    /* CAPSA_PATTERN_... */
+    const void *data; /* the pattern; it may contain zero bytes */
+    size_t len;       /* its length in bytes, at least 1 */
+} capsa_pattern;
+#define CAPSA_PATTERN_INIT { sizeof(capsa_pattern), 0, NULL, 0 }
+/* For string literals: capsa_pattern p[] = { CAPSA_LITERAL("login: "), CAPSA_REGEX("[$#] $") }; */
+#define CAPSA_LITERAL(s) { sizeof(capsa_pattern), CAPSA_PATTERN_LITERAL, (s), sizeof(s) - 1 }
+#define CAPSA_REGEX(s) { sizeof(capsa_pattern), CAPSA_PATTERN_REGEX, (s), sizeof(s) - 1 }
+
+/* What capsa_console_expect found. Since 0.1. */
+typedef struct capsa_match {
+    uint32_t size;    /* sizeof(capsa_match) */
+    uint32_t pattern; /* index of the pattern that matched */
+    size_t start;     /* where in the consumed output the match begins */
+    size_t len;       /* length of the match; it is the end of the consumed output */
+} capsa_match;
+#define CAPSA_MATCH_INIT { sizeof(capsa_match), 0, 0, 0 }
+
+/* Something that happened to a machine. Since 0.1. */
+#define CAPSA_EVENT_STATE 1        /* value: the new CAPSA_STATE_... */
+#define CAPSA_EVENT_READY 2        /* the guest is up */
+#define CAPSA_EVENT_EXITED 3       /* value: CAPSA_CAUSE_...; the last event of a machine */
+#define CAPSA_EVENT_EXEC_EXITED 4  /* a program in the guest ended */
+#define CAPSA_EVENT_CONSOLE_DATA 5 /* the console has new output */
+#define CAPSA_EVENT_PORT_BOUND 6   /* a forwarded port is ready */
+#define CAPSA_EVENT_POLICY_DENY 7  /* the network policy refused something */
+#define CAPSA_EVENT_OOM 8          /* the guest ran out of memory */
+#define CAPSA_EVENT_LOG 9          /* the text is a line for a log */
+#define CAPSA_EVENT_EVENTS_LOST 10 /* value: how many events nobody fetched in time and are gone */
+typedef struct capsa_event {
+    uint32_t size;    /* sizeof(capsa_event) */
+    uint32_t type;    /* CAPSA_EVENT_...; ignore what you do not know */
+    uint64_t time_ns; /* when, since the machine was built */
+    int64_t value;    /* see the type */
+} capsa_event;
+#define CAPSA_EVENT_INIT { sizeof(capsa_event), 0, 0, 0 }
+
+/* ---- Library ------------------------------------------------------------------------------------------------ */
+
+/* The version as (major << 16 | minor << 8 | patch). Never fails; allowed after fork. Since 0.1. */
+CAPSA_API uint32_t capsa_version(void);
+
+/* The version as text, "0.1.0". Static memory. Never fails; allowed after fork. Since 0.1. */
+CAPSA_API const char *capsa_version_string(void);
+
+/* The ABI the library implements: compare with CAPSA_ABI_VERSION. Never fails; allowed after fork. Since 0.1. */
+CAPSA_API uint32_t capsa_abi_version(void);
+
+/* 1 when this library knows the feature (a word such as "kvm", "console", "events"), else 0; also 0 for NULL and after
+ * fork. Whether it works on this host is capsa_doctor's matter. Since 0.1. */
+CAPSA_API int capsa_has(const char *feature);
+
+/* Examines the host. *json becomes a text (free it with capsa_mem_free) that says for each backend whether it works
+ * here, why not, and what to do about it. Opens /dev/kvm for a moment. Errors: NO_MEMORY, INTERNAL. Since 0.1. */
+CAPSA_API capsa_status capsa_doctor(char **json, capsa_error **err);
+
+/* Frees a text that a function gave out as `char **`. NULL is a no-op. Allowed after fork. Since 0.1. */
+CAPSA_API void capsa_mem_free(void *p);
+
+/* ---- Status and errors -------------------------------------------------------------------------------------- */
+
+/* The name of a status, "CAPSA_E_TIMEOUT"; "CAPSA_E_UNKNOWN" for a number this library does not know. Static memory.
+ * Allowed after fork. Since 0.1. */
+CAPSA_API const char *capsa_status_name(capsa_status status);
+
+/* The class of a status: CAPSA_OK or CAPSA_E_... without detail. Allowed after fork. Since 0.1. */
+CAPSA_API capsa_status capsa_status_class(capsa_status status);
+
+/*
+ * What an error object says. Strings are UTF-8, never NULL, owned by the object and valid until it is freed. For NULL
+ * and stale objects: CAPSA_OK, 0, "". Error objects are immutable: any thread may read them. Allowed after fork.
+ * Since 0.1.
+ */
+CAPSA_API capsa_status capsa_error_code(const capsa_error *error);      /* the status the call returned */
+CAPSA_API const char *capsa_error_message(const capsa_error *error);    /* what failed, on what, and why; one line */
+CAPSA_API const char *capsa_error_hint(const capsa_error *error);       /* what a person can do about it, or "" */
+CAPSA_API const char *capsa_error_component(const capsa_error *error);  /* "kvm", "boot", "console"..., or "" */
+CAPSA_API int32_t capsa_error_os_errno(const capsa_error *error);       /* errno of the failed system call, or 0 */
+CAPSA_API const char *capsa_error_detail_json(const capsa_error *error); /* {"problems":[{"field","message","hint"}]...} */
+
+/* The last output (up to 4 KiB) of a guest that did not come up: bytes, not necessarily UTF-8, terminated by a zero
+ * byte that *len (NULL allowed) does not count. Since 0.1. */
+CAPSA_API const char *capsa_error_console_tail(const capsa_error *error, size_t *len);
+
+/* Frees an error object. NULL and stale objects are no-ops. Allowed after fork. Since 0.1. */
+CAPSA_API void capsa_error_free(capsa_error *error);
+
+/* ---- Cancel ------------------------------------------------------------------------------------------------- */
+
+/* Makes a token for any number of waiting calls. Free it with capsa_cancel_free. Errors: LIMIT. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_cancel_new(capsa_cancel **out, capsa_error **err);
+
+/* Ends every call that waits with this token, now and from now on, with CAPSA_E_CANCELLED. May be repeated. Not for
+ * signal handlers (a handler ends the wait of its own thread by itself: CAPSA_E_INTERRUPTED). Since 0.1. */
+CAPSA_API capsa_status capsa_cancel_trigger(capsa_cancel *cancel, capsa_error **err);
+
+/* Frees the token. Calls that wait with it go on and can no longer be cancelled. Since 0.1. */
+CAPSA_API void capsa_cancel_free(capsa_cancel *cancel);
+
+/* ---- Builder ------------------------------------------------------------------------------------------------ */
+
+/*
+ * A builder describes a machine and builds any number of them. Setters copy what they are given, check what can be
+ * checked without the rest, and change nothing when they fail; the last call wins. None of them waits.
+ * Errors of every setter: INVALID_ARG, HANDLE, FORKED.
+ */
+
+/* Makes a builder: 1 vCPU, 256 MiB, the best backend of the host, nothing to boot. Free it with capsa_builder_free.
+ * Errors: LIMIT. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_new(capsa_builder **out, capsa_error **err);
+
+/* Makes a copy that from now on changes by itself. Free it with capsa_builder_free. Errors: HANDLE, LIMIT. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_clone(capsa_builder *builder, capsa_builder **out,
+                                                            capsa_error **err);
+
+/* Frees the builder. Machines built from it are not affected. Since 0.1. */
+CAPSA_API void capsa_builder_free(capsa_builder *builder);
+
+/* Names the machine, for messages and process listings: up to 64 bytes of printable UTF-8, "" for none. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_name(capsa_builder *builder, const char *name, capsa_error **err);
+
+/* Chooses the backend: "kvm", or "" for the best one of the host. NOT_FOUND: no such backend in this build. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_backend(capsa_builder *builder, const char *name, capsa_error **err);
+
+/* Boots a Linux kernel (bzImage or ELF vmlinux, recognised by content) with an initial RAM disk (NULL: none). Both are
+ * host paths, opened by capsa_builder_build. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_boot_linux(capsa_builder *builder, const char *kernel_path,
+                                                const char *initrd_path, capsa_error **err);
+
+/* Appends one argument to the kernel command line, after the machine's own; of several values of one key the last
+ * wins. The argument is taken as it is and may not contain line breaks. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_cmdline_arg(capsa_builder *builder, const char *arg, capsa_error **err);
+
+/* Gives the whole kernel command line, verbatim, in place of the machine's own and of all arguments (a build with both
+ * is CONFIG). NULL goes back to the machine's own. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_cmdline(capsa_builder *builder, const char *cmdline, capsa_error **err);
+
+/* Sets the number of virtual processors, at least 1. The backend's maximum is checked at build. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_cpus(capsa_builder *builder, uint32_t cpus, capsa_error **err);
+
+/* Sets the guest's memory in MiB (1048576 bytes). Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_memory_mib(capsa_builder *builder, uint64_t mib, capsa_error **err);
+
+/* Limits the machine's whole life, from start on, in milliseconds; it then ends with CAPSA_CAUSE_TIMED_OUT. 0: no
+ * limit. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_timeout(capsa_builder *builder, int64_t timeout_ms, capsa_error **err);
+
+/* Sets size and buffer of the console. NULL options: the defaults. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_console(capsa_builder *builder, const capsa_console_options *options,
+                                                 capsa_error **err);
+
+/* Writes the description as JSON into *json (free it with capsa_mem_free). Errors: HANDLE, NO_MEMORY. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err);
+
+/* Makes a builder from such JSON; `len` bytes, no terminator needed. Unknown fields are errors. Free it with
+ * capsa_builder_free. Errors: CONFIG with every problem in the detail, LIMIT. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_from_json(const char *json, size_t len, capsa_builder **out,
+                                                                capsa_error **err);
+
+/*
+ * Validates the description, opens and loads the kernel and makes the machine; nothing runs yet. Reads files, so it
+ * takes as long as the disk. The builder is unchanged and can build again. Free the machine with capsa_vm_free.
+ * Errors: CONFIG (detail lists all problems), UNSUPPORTED, UNAVAILABLE (hint says how to get access), NOT_FOUND,
+ * PERMISSION, BOOT, NO_MEMORY, LIMIT, IO. Since 0.1.
+ */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_build(capsa_builder *builder, capsa_vm **out,
+                                                            capsa_error **err);
+
+/* ---- Machine ------------------------------------------------------------------------------------------------ */
+
+/* Runs a created machine; returns when its processors run, not when the guest is up. Errors: STATE (it was started
+ * before), BOOT, IO, NO_MEMORY, TIMEOUT, CANCELLED. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_start(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, capsa_error **err);
+
+/* Waits for the end of the machine and writes its record to *info (NULL: not wanted). Repeatable, from many threads,
+ * always the same record. Success means the machine has ended, however it did. Errors: INVALID_ARG (size of *info),
+ * TIMEOUT, CANCELLED, CLOSED; BOOT when the guest never came up, with *info written and the last output in the error.
+ * Since 0.1. */
+CAPSA_API capsa_status capsa_vm_wait(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, capsa_exit_info *info,
+                                     capsa_error **err);
+
+/* Writes the whole exit record, with the text of a kernel panic, to *json (free it with capsa_mem_free). Errors: STATE
+ * (it has not ended), NO_MEMORY. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_exit_json(capsa_vm *vm, char **json, capsa_error **err);
+
+/* Asks the guest to shut down, waits up to grace_ms (-1: for ever, 0: not at all) and then kills it. *stage (NULL: not
+ * wanted) says how far it had to go: CAPSA_STAGE_... A cancelled call leaves the request standing and does not kill.
+ * Errors: STATE (never started), CANCELLED, CLOSED. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_stop(capsa_vm *vm, int64_t grace_ms, capsa_cancel *cancel, uint32_t *stage,
+                                     capsa_error **err);
+
+/* Stops the machine at once and returns when it has ended, within a second whatever the guest does. A machine that has
+ * ended is left as it is, with success. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_kill(capsa_vm *vm, capsa_error **err);
+
+/* Stops the processors, which keep their state. Returns when none runs. Errors: STATE. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_pause(capsa_vm *vm, capsa_error **err);
+
+/* Lets paused processors run on. Errors: STATE. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_resume(capsa_vm *vm, capsa_error **err);
+
+/* Writes the state, CAPSA_STATE_..., to *state. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err);
+
+/* Writes counters (exits, devices, time line of the boot) as JSON to *json (free it with capsa_mem_free). Since 0.1. */
+CAPSA_API capsa_status capsa_vm_stats_json(capsa_vm *vm, char **json, capsa_error **err);
+
+/* Gives a descriptor that is readable while capsa_vm_next_event has something, and at its end once the machine has
+ * ended. Poll it; what can be read from it has no meaning. A new one each call. Errors: LIMIT. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_event_fd(capsa_vm *vm, int *fd, capsa_error **err);
+
+/* Takes the oldest event. *json (NULL: not wanted) becomes its details (free with capsa_mem_free). The queue is
+ * bounded; what it dropped it counts in a CAPSA_EVENT_EVENTS_LOST. Errors: INVALID_ARG (size of *event), TIMEOUT,
+ * CANCELLED, CLOSED (the machine has ended and all events were taken). Since 0.1. */
+CAPSA_API capsa_status capsa_vm_next_event(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, capsa_event *event,
+                                           char **json, capsa_error **err);
+
+/* Gives a descriptor that is at its end (readable, POLLHUP) once the machine has ended, for ever, and never before. A
+ * new one each call. Errors: LIMIT. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_exit_fd(capsa_vm *vm, int *fd, capsa_error **err);
+
+/* Opens the machine's console. Each capsa_console reads from a position of its own, which begins at the oldest output
+ * still kept; what one reads stays there for the others. Free it with capsa_console_free. Errors: LIMIT. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_vm_console(capsa_vm *vm, capsa_console **out, capsa_error **err);
+
+/* Frees the machine: kills it when it runs (within a second), releases everything. Its consoles keep the output that
+ * they have not read yet. Since 0.1. */
+CAPSA_API void capsa_vm_free(capsa_vm *vm);
+
+/* ---- Console ------------------------------------------------------------------------------------------------ */
+
+/* Gives a descriptor on which the console's output, from the oldest kept on, can be read and input can be written. It
+ * has a position of its own. At its end once the machine has ended and all was read. Errors: LIMIT. Since 0.1. */
+CAPSA_API capsa_status capsa_console_fd(capsa_console *console, int *fd, capsa_error **err);
+
+/* Reads what is there, at least one byte and at most cap, into buf; *len becomes the number of bytes. 0 bytes with
+ * CAPSA_OK is the end of the console. Errors: TIMEOUT, CANCELLED, CLOSED. Since 0.1. */
+CAPSA_API capsa_status capsa_console_read(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel, void *buf,
+                                          size_t cap, size_t *len, capsa_error **err);
+
+/* Writes to the guest, which may be slow to take it; *written becomes the number of bytes taken, which is `len` unless
+ * the wait ended early after some were. Then the status is CAPSA_OK all the same, as for write(2). Errors: TIMEOUT,
+ * CANCELLED (nothing was taken), CLOSED. Since 0.1. */
+CAPSA_API capsa_status capsa_console_write(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel,
+                                           const void *data, size_t len, size_t *written, capsa_error **err);
+
+/* Waits until one of the n patterns (1 to 64) appears in the output; the earliest match wins, then the lower index.
+ * Consumes the output up to the end of the match: *match (NULL: not wanted) says where it is, *output (NULL: not
+ * wanted) becomes the consumed output (free it with capsa_output_free). Consumes nothing when it fails. Errors:
+ * INVALID_ARG (a bad pattern, named), TIMEOUT, CANCELLED, CLOSED (the console ended without a match). Since 0.1. */
+CAPSA_API capsa_status capsa_console_expect(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel,
+                                            const capsa_pattern *patterns, size_t n, capsa_match *match,
+                                            capsa_output **output, capsa_error **err);
+
+/* Runs a command line in the shell that waits on the console and gives its exit status and what it wrote (free it with
+ * capsa_output_free; NULL: not wanted). Whatever the prompt is. When the wait ends early the command goes on in the
+ * guest; capsa_console_interrupt stops it. Errors: TIMEOUT, CANCELLED, CLOSED, LIMIT (too much output). Since 0.1. */
+CAPSA_API capsa_status capsa_console_run(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel,
+                                         const char *command, int32_t *exit_status, capsa_output **output,
+                                         capsa_error **err);
+
+/* Types Ctrl-C. Errors: TIMEOUT, CANCELLED, CLOSED. Since 0.1. */
+CAPSA_API capsa_status capsa_console_interrupt(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel,
+                                               capsa_error **err);
+
+/* Types Ctrl-D, the end of input. Errors: TIMEOUT, CANCELLED, CLOSED. Since 0.1. */
+CAPSA_API capsa_status capsa_console_eof(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel,
+                                         capsa_error **err);
+
+/* Tells the guest the size of the terminal, both at least 1. Errors: INVALID_ARG, STATE, UNSUPPORTED. Since 0.1. */
+CAPSA_API capsa_status capsa_console_resize(capsa_console *console, uint16_t columns, uint16_t rows,
+                                            capsa_error **err);
+
+/* Writes to *bytes how much output was overwritten before this console read it. Since 0.1. */
+CAPSA_API capsa_status capsa_console_lost(capsa_console *console, uint64_t *bytes, capsa_error **err);
+
+/* Frees the console. The machine and its other consoles are not affected. Since 0.1. */
+CAPSA_API void capsa_console_free(capsa_console *console);
+
+/* The bytes of an output, terminated by a zero byte that *len (NULL allowed) does not count; valid until the output is
+ * freed. "" and 0 for NULL and stale objects. Allowed after fork. Since 0.1. */
+CAPSA_API const char *capsa_output_data(const capsa_output *output, size_t *len);
+
+/* Frees an output. Allowed after fork. Since 0.1. */
+CAPSA_API void capsa_output_free(capsa_output *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CAPSA_H */
