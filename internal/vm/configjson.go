@@ -1,0 +1,280 @@
+package vm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxConfigJSON is the largest JSON form that is read, in bytes.
+const MaxConfigJSON = 1 << 20
+
+// The JSON form of a Config, the one schema of bindings, command line tool and
+// daemon:
+//
+//	{
+//	  "name": "web",
+//	  "boot": {
+//	    "kernel": "/boot/vmlinuz",
+//	    "initrd": "/boot/initrd.img",
+//	    "args": ["quiet", "root=/dev/vda"],     // or
+//	    "cmdline": "console=hvc0 root=/dev/vda" // the whole of it
+//	  },
+//	  "cpus": 2,
+//	  "memory_mib": 512,
+//	  "console": {"ring_size": 1048576, "cols": 80, "rows": 24},
+//	  "timeout_ms": 60000
+//	}
+//
+// Memory is in MiB, the ring in bytes, the timeout in milliseconds. It is strict:
+// a key that is unknown, spelled in another case or given twice is an error, as
+// is anything after the object. A key that is left out or null keeps the value
+// that the receiver has, so that decoding over DefaultConfig fills in defaults.
+type configJSON struct {
+	Name      *string      `json:"name,omitempty"`
+	Boot      *bootJSON    `json:"boot,omitempty"`
+	CPUs      *int         `json:"cpus,omitempty"`
+	MemoryMiB *uint64      `json:"memory_mib,omitempty"`
+	Console   *consoleJSON `json:"console,omitempty"`
+	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
+}
+
+type bootJSON struct {
+	Kernel  *string  `json:"kernel,omitempty"`
+	Initrd  *string  `json:"initrd,omitempty"`
+	Args    []string `json:"args,omitempty"`
+	Cmdline *string  `json:"cmdline,omitempty"`
+}
+
+type consoleJSON struct {
+	RingSize *int    `json:"ring_size,omitempty"`
+	Cols     *uint16 `json:"cols,omitempty"`
+	Rows     *uint16 `json:"rows,omitempty"`
+}
+
+// MarshalJSON gives the JSON form. It fails with an *Error of KindConfig for what
+// JSON cannot say: memory that is not whole MiB, text and paths that are not
+// UTF-8. A timeout is rounded up to whole milliseconds.
+func (c Config) MarshalJSON() ([]byte, error) {
+	var p Problems
+	if c.Memory%MiB != 0 {
+		p.Memory(c.Memory)
+	}
+	mib := c.Memory / MiB
+	ms := int64(c.Timeout / time.Millisecond)
+	if c.Timeout%time.Millisecond > 0 {
+		ms++
+	}
+	text := func(field, s string) *string {
+		if !utf8.ValidString(s) {
+			p.add(field, "JSON cannot carry other bytes", "%q is not UTF-8", s)
+		}
+		if s == "" {
+			return nil
+		}
+		return &s
+	}
+	boot := &bootJSON{
+		Kernel: text("boot.kernel", c.Boot.Kernel),
+		Initrd: text("boot.initrd", c.Boot.Initrd),
+		Args:   c.Boot.Args,
+	}
+	for i, arg := range c.Boot.Args {
+		text(fmt.Sprintf("boot.args[%d]", i), arg)
+	}
+	if c.Boot.Cmdline != nil {
+		text("boot.cmdline", *c.Boot.Cmdline)
+		boot.Cmdline = c.Boot.Cmdline
+	}
+	out := configJSON{
+		Name: text("name", c.Name), Boot: boot, CPUs: &c.CPUs, MemoryMiB: &mib,
+		Console: &consoleJSON{RingSize: &c.Console.RingSize, Cols: &c.Console.Cols, Rows: &c.Console.Rows},
+	}
+	if ms != 0 {
+		out.TimeoutMs = &ms
+	}
+	if err := p.Err(KindConfig, "encode configuration"); err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads the JSON form, strictly. It checks the form only; whether
+// the values make sense is for Validate. The error is an *Error of KindConfig
+// with every unknown or repeated key, and c is then unchanged.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	const op = "decode configuration"
+	if len(data) > MaxConfigJSON {
+		return Errorf(KindConfig, op, "%d bytes of JSON; at most %d are read", len(data), MaxConfigJSON)
+	}
+	if !utf8.Valid(data) {
+		return Errorf(KindConfig, op, "the JSON is not UTF-8")
+	}
+	var p Problems
+	if err := checkKeys(data, &p); err != nil {
+		return Errorf(KindConfig, op, "%w", err)
+	}
+	if err := p.Err(KindConfig, op); err != nil {
+		return err
+	}
+	var in configJSON
+	if err := json.Unmarshal(data, &in); err != nil {
+		return decodeError(op, err)
+	}
+	next := c.Clone()
+	if err := in.apply(&next); err != nil {
+		return err
+	}
+	*c = next
+	return nil
+}
+
+// decodeError names the field of a value of the wrong type.
+func decodeError(op string, err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return Errorf(KindConfig, op, "%w", err)
+	}
+	var p Problems
+	p.add(wrong.Field, "", "is a %s; wanted is a %s in its range", wrong.Value, wrong.Type)
+	return p.Err(KindConfig, op)
+}
+
+// apply puts what is given into c.
+func (in *configJSON) apply(c *Config) error {
+	give(&c.Name, in.Name)
+	if b := in.Boot; b != nil {
+		give(&c.Boot.Kernel, b.Kernel)
+		give(&c.Boot.Initrd, b.Initrd)
+		if b.Args != nil {
+			c.Boot.Args = b.Args
+		}
+		if b.Cmdline != nil {
+			c.Boot.Cmdline = b.Cmdline
+		}
+	}
+	give(&c.CPUs, in.CPUs)
+	if t := in.Console; t != nil {
+		give(&c.Console.RingSize, t.RingSize)
+		give(&c.Console.Cols, t.Cols)
+		give(&c.Console.Rows, t.Rows)
+	}
+	var p Problems
+	if m := in.MemoryMiB; m != nil {
+		if *m > MaxMemory/MiB { // also keeps the product from wrapping
+			p.add("memory_mib", "", "%d is too much; at most %d are possible", *m, uint64(MaxMemory)/MiB)
+		} else {
+			c.Memory = *m * MiB
+		}
+	}
+	if t := in.TimeoutMs; t != nil {
+		const most = int64(1<<63-1) / int64(time.Millisecond)
+		if *t > most || *t < -most {
+			p.add("timeout_ms", "use 0 for no timeout", "%d is out of range", *t)
+		} else {
+			c.Timeout = time.Duration(*t) * time.Millisecond
+		}
+	}
+	return p.Err(KindConfig, "decode configuration")
+}
+
+func give[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// schema maps each object of the JSON form, by path, to its keys. encoding/json
+// would take keys in any case and the last of several.
+var schema = map[string][]string{
+	"":        keysOf(reflect.TypeFor[configJSON]()),
+	"boot":    keysOf(reflect.TypeFor[bootJSON]()),
+	"console": keysOf(reflect.TypeFor[consoleJSON]()),
+}
+
+func keysOf(t reflect.Type) (keys []string) {
+	for i := range t.NumField() {
+		key, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// checkKeys walks the tokens: one object, known keys, each once, nothing after.
+func checkKeys(data []byte, p *Problems) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	tok, err := dec.Token()
+	if err != nil {
+		return unexpectedEnd(err)
+	}
+	if tok != json.Delim('{') {
+		return errors.New("the configuration is not a JSON object")
+	}
+	if err := checkObject(dec, "", p); err != nil {
+		return unexpectedEnd(err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("there is something after the JSON object")
+	}
+	return nil
+}
+
+func unexpectedEnd(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// checkObject checks the object at path, whose brace was read. It recurses only
+// into the objects of the schema, so its depth is theirs.
+func checkObject(dec *json.Decoder, path string, p *Problems) error {
+	var seen []string
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		key, _ := tok.(string)
+		field := strings.TrimPrefix(path+"."+key, ".")
+		switch {
+		case !slices.Contains(schema[path], key):
+			p.add(field, "known are: "+strings.Join(schema[path], ", "), "unknown key")
+		case slices.Contains(seen, key):
+			p.add(field, "", "given twice")
+		default:
+			seen = append(seen, key)
+		}
+		if err := checkValue(dec, field, p); err != nil {
+			return err
+		}
+	}
+	_, err := dec.Token() // the closing brace
+	return err
+}
+
+// checkValue checks the value of a key: an object of the schema, or anything.
+func checkValue(dec *json.Decoder, field string, p *Problems) error {
+	if _, isObject := schema[field]; !isObject {
+		var skip json.RawMessage
+		return dec.Decode(&skip)
+	}
+	tok, err := dec.Token()
+	switch {
+	case err != nil:
+		return err
+	case tok == json.Delim('{'):
+		return checkObject(dec, field, p)
+	case tok == json.Delim('['):
+		return fmt.Errorf("%s is not an object", field)
+	default: // null is fine; another scalar is found by the decoding proper
+		return nil
+	}
+}
