@@ -45,7 +45,7 @@ const (
 	DefaultRows = 24
 
 	// DefaultMemory is the guest's memory when nothing is said, in bytes.
-	DefaultMemory = 512 * MiB
+	DefaultMemory = 256 * MiB
 )
 
 // Config says what a virtual machine is made of. It is a plain value; Clone makes
@@ -74,7 +74,7 @@ type ConsoleConfig struct {
 	Cols, Rows uint16 // size of the terminal in characters; default 80 by 24
 }
 
-// DefaultConfig is a configuration with everything but the kernel: one vCPU, 512
+// DefaultConfig is a configuration with everything but the kernel: one vCPU, 256
 // MiB.
 func DefaultConfig() Config {
 	return Config{

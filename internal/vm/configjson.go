@@ -244,14 +244,13 @@ func checkObject(dec *json.Decoder, path string, p *Problems) error {
 		}
 		key, _ := tok.(string)
 		field := strings.TrimPrefix(path+"."+key, ".")
-		switch {
-		case !slices.Contains(schema[path], key):
+		if !slices.Contains(schema[path], key) {
 			p.add(field, "known are: "+strings.Join(schema[path], ", "), "unknown key")
-		case slices.Contains(seen, key):
+			field = "unknown." + field // whatever it holds is skipped
+		} else if slices.Contains(seen, key) {
 			p.add(field, "", "given twice")
-		default:
-			seen = append(seen, key)
 		}
+		seen = append(seen, key)
 		if err := checkValue(dec, field, p); err != nil {
 			return err
 		}

@@ -15,13 +15,13 @@ type State int32
 
 // The states.
 const (
-	StateCreated  State = 1 // everything is allocated and loaded; nothing has run
-	StateStarting State = 2 // Start is at work
-	StateRunning  State = 3 // the guest runs
-	StatePaused   State = 4 // no vCPU runs; resumable
-	StateStopping State = 5 // the guest was asked to shut down, or is being killed
-	StateStopped  State = 6 // the guest has ended; the exit record says how
-	StateFailed   State = 7 // the machine itself failed; the exit record says why
+	StateCreated  State = 0 // everything is allocated and loaded; nothing has run
+	StateStarting State = 1 // Start is at work
+	StateRunning  State = 2 // the guest runs
+	StatePaused   State = 3 // no vCPU runs; resumable
+	StateStopping State = 4 // the guest was asked to shut down, or is being killed
+	StateStopped  State = 5 // the guest has ended; the exit record says how
+	StateFailed   State = 6 // the machine itself failed; the exit record says why
 )
 
 var stateNames = [...]string{
@@ -40,6 +40,7 @@ var transitions = [...]uint{
 	StateFailed:   0,
 }
 
+// set is a bit set of states.
 func set(states ...State) (bits uint) {
 	for _, s := range states {
 		bits |= 1 << s
@@ -64,7 +65,7 @@ func (s State) Check(op string, to State) error {
 // Final says whether the machine has ended.
 func (s State) Final() bool { return s == StateStopped || s == StateFailed }
 
-func (s State) known() bool { return s > 0 && int(s) < len(stateNames) }
+func (s State) known() bool { return s >= 0 && int(s) < len(stateNames) }
 
 // String is the state's name in lower case: "running".
 func (s State) String() string {

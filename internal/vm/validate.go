@@ -157,7 +157,7 @@ func (p *Problems) CPUs(n int) {
 func (p *Problems) Memory(size uint64) {
 	switch {
 	case size == 0:
-		p.add("memory_mib", "512 is a good start", "no memory is given")
+		p.add("memory_mib", "256 is a good start", "no memory is given")
 	case size > MaxMemory:
 		p.add("memory_mib", "", "%d bytes are too many; at most %d MiB are possible", size, uint64(MaxMemory)/MiB)
 	case size%MiB != 0:
