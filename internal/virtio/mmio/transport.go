@@ -10,7 +10,7 @@
 //
 // Everything a guest can do is defined: an access of a wrong width or place
 // reads zeroes or is ignored, a step out of order is ignored, and a queue the
-// driver cannot have meant marks the device DEVICE_NEEDS_RESET. RATIONALE for
+// driver cannot have meant marks the device DEVICE_NEEDS_RESET. The reason for
 // each is beside the code.
 //
 // Locks: Transport.mu serialises the registers and is held while the device is

@@ -1,0 +1,33 @@
+package rng
+
+import (
+	"errors"
+	"io"
+
+	"github.com/libcapsa/libcapsa/internal/virtio"
+	"github.com/libcapsa/libcapsa/internal/virtio/virtq"
+)
+
+// errNoRoom: "The driver MUST NOT place driver-readable buffers into the
+// queue" and offers at least one to write to (virtio 1.2 section 5.4.6.1).
+var errNoRoom = errors.New("a request has nothing to write to")
+
+// serve fills one request and returns how many bytes it got. Where the host's
+// source ends early, the request gets what there is.
+func (d *Device) serve(c *virtq.Chain, counters *virtio.Counters) (uint32, error) {
+	want := min(c.WriteLen(), MaxRequest)
+	if want == 0 {
+		return 0, errNoRoom
+	}
+	got := 0
+	for got < want {
+		chunk := d.chunk[:min(want-got, chunkSize)]
+		if _, err := io.ReadFull(d.source, chunk); err != nil {
+			counters.AddError()
+			break
+		}
+		got += c.CopyOut(chunk, got)
+	}
+	counters.AddRequests(1, uint64(got))
+	return uint32(got), nil
+}
