@@ -1,3 +1,155 @@
 package guestmem
 
-func Alloc(name string, spans ...Span) (*Memory, error) { return Heap(spans...) }
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// hugePage is the size of a transparent huge page, and of a second-level EPT/NPT leaf, on amd64; on arm64 with 4 KiB pages too.
+const hugePage = 2 << 20
+
+// maxNameSize is the longest name that memfd_create takes, without its terminating zero (memfd_create(2): 249 bytes).
+const maxNameSize = 249
+
+// Alloc makes the RAM of a machine: one memfd for all spans, mapped shared. Every region keeps the alignment of its guest
+// address modulo 2 MiB, both in the file and in the host's address space, so that the kernel can use huge pages on both
+// sides; the gaps this leaves in the file hold no memory. Beside every region lie guard pages.
+//
+// The file is sealed against shrinking, growing and further sealing: nobody who gets the descriptor can truncate the pages away from under
+// us. Mappings are not inherited across fork, and advised to use huge pages (best effort). Pages are allocated when touched.
+//
+// Spans are multiples of the page size. Errors: ErrLayout, or *os.SyscallError; and then nothing is left behind.
+func Alloc(name string, spans ...Span) (*Memory, error) {
+	if err := checkSpans(spans); err != nil {
+		return nil, err
+	}
+	page := uint64(os.Getpagesize())
+	for _, s := range spans {
+		if s.Base%page != 0 || s.Size%page != 0 {
+			return nil, fmt.Errorf("%w: region %v: not a multiple of the page size", ErrLayout, s)
+		}
+	}
+	offsets, size := placeInFile(spans)
+	fd, err := sealedFile(name, size)
+	if err != nil {
+		return nil, err
+	}
+	b := &mappedFile{fd: fd, page: page}
+	regions := make([]Region, len(spans))
+	for i, s := range spans {
+		data, err := b.mapRegion(s, offsets[i])
+		if err != nil {
+			return nil, errors.Join(err, b.unmap())
+		}
+		regions[i] = Region{Span: s, Bytes: data, File: fd, Offset: offsets[i]}
+	}
+	m, err := build(regions, b)
+	if err != nil {
+		return nil, errors.Join(err, b.unmap())
+	}
+	return m, nil
+}
+
+// placeInFile gives every span an offset congruent to its base modulo a huge page.
+func placeInFile(spans []Span) (offsets []int64, size int64) {
+	var end uint64
+	offsets = make([]int64, len(spans))
+	for i, s := range spans {
+		off := end + (s.Base-end)%hugePage
+		offsets[i] = int64(off) // at most maxTotal and a huge page for each span
+		end = off + s.Size
+	}
+	return offsets, int64(end)
+}
+
+// sealedFile is a memfd of size bytes that cannot be resized.
+func sealedFile(name string, size int64) (fd int, err error) {
+	if len(name) > maxNameSize {
+		name = name[:maxNameSize]
+	}
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err = unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // Linux before 6.3 does not know NOEXEC_SEAL
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	if err = os.NewSyscallError("ftruncate", retry(func() error { return unix.Ftruncate(fd, size) })); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+		err = os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// retry repeats a call that a signal interrupted. ftruncate of a memfd does not block, so this ends.
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// mappedFile is the backing of Alloc. Memory's lock guards it.
+type mappedFile struct {
+	fd       int
+	page     uint64    // host page size, bytes
+	reserved []reserve // one for each region
+}
+
+// mapRegion maps one span, with at least a guard page on both sides.
+func (f *mappedFile) mapRegion(s Span, offset int64) ([]byte, error) {
+	length := s.Size + hugePage + 2*f.page
+	if length > math.MaxInt {
+		return nil, ErrLayout
+	}
+	r, err := newReserve(length)
+	if err != nil {
+		return nil, err
+	}
+	f.reserved = append(f.reserved, r)
+	data, err := f.reserved[len(f.reserved)-1].mapFile(f.fd, offset, s, f.page)
+	if err != nil {
+		return nil, err
+	}
+	// A child must not see the machine's memory; a fork of a big machine would also copy its page tables.
+	if err := unix.Madvise(data, unix.MADV_DONTFORK); err != nil {
+		return nil, os.NewSyscallError("madvise(MADV_DONTFORK)", err)
+	}
+	_ = unix.Madvise(data, unix.MADV_HUGEPAGE) // only advice: EINVAL without transparent huge pages
+	return data, nil
+}
+
+func (f *mappedFile) detach() {
+	for i := range f.reserved {
+		f.reserved[i].detach()
+	}
+	f.closeFile()
+}
+
+func (f *mappedFile) unmap() error {
+	var errs []error
+	for i := range f.reserved {
+		errs = append(errs, f.reserved[i].unmap())
+	}
+	f.reserved = nil
+	return errors.Join(append(errs, f.closeFile())...)
+}
+
+func (f *mappedFile) closeFile() error {
+	if f.fd < 0 {
+		return nil
+	}
+	fd := f.fd
+	f.fd = -1
+	return os.NewSyscallError("close", unix.Close(fd))
+}
