@@ -1,46 +1,175 @@
-// Package virtq is the device's side of a virtio split virtqueue.
+// Package virtq is the device's side of a virtio split virtqueue (virtio 1.2 section 2.7): it takes descriptor chains that
+// a driver made available, and gives them back as used. It knows no device, no transport and no hypervisor.
+//
+// The driver is hostile and runs at the same time. Every field of the rings is read once, atomically, into Go variables;
+// these are checked and then used. A broken rule is a *Fault and stops the queue: from then on Pop returns the same fault,
+// until the transport makes a new queue after a reset. No value of the guest leads to a panic, to an allocation of its
+// choosing, or to more than Size + 1024 steps for one chain.
+//
+// Who uses it: the transport makes queues at DRIVER_OK and hands each to one worker of a device. A Queue has no lock; one
+// goroutine uses it at a time, and holds a reference of the memory (guestmem.Memory.Acquire) while it does.
+//
+// Host memory is bounded by Size chains in flight, of at most Size + 1024 slice headers each; the hot path allocates nothing
+// once as many chains as the device keeps in flight have been seen.
 package virtq
 
-import "github.com/libcapsa/libcapsa/internal/guestmem"
+import (
+	"github.com/libcapsa/libcapsa/internal/guestmem"
+)
 
-const MaxSize = 32768
+const (
+	// MaxSize is the largest queue size (2.7: "Queue Size value is always a power of 2. The maximum Queue Size value is 32768").
+	MaxSize = 32768
+	// MaxBytes is the most that the buffers of one chain may have together (2.7.5.1).
+	MaxBytes = 1 << 32
+	// maxIndirectTable is the most entries of an indirect table: as many as the largest queue has descriptors.
+	maxIndirectTable = MaxSize
+	// minChainBound: chains in indirect tables may have this many descriptors even in smaller queues. 2.7.5.3.1 forbids it,
+	// and yet drivers in the field do it since QEMU lets them, up to 1024, which is also what one readv takes (IOV_MAX).
+	minChainBound = 1024
+)
 
+// Config is what the driver set up through the transport.
 type Config struct {
-	Size              uint16
-	Desc, Avail, Used uint64
-	Indirect          bool
-	EventIdx          bool
+	Size     uint16 // number of descriptors
+	Desc     uint64 // guest address of the descriptor table
+	Avail    uint64 // guest address of the available ring, the "driver area"
+	Used     uint64 // guest address of the used ring, the "device area"
+	Indirect bool   // VIRTIO_F_INDIRECT_DESC was negotiated
+	EventIdx bool   // VIRTIO_F_EVENT_IDX was negotiated
 }
 
-type Queue struct{}
+// Queue is the device's side of one virtqueue.
+type Queue struct {
+	cfg   Config
+	mem   *guestmem.Memory
+	rings rings
+	mask  uint16 // Size - 1
 
-type Chain struct {
-	Head        uint16
-	Read, Write [][]byte
+	next     uint16 // index of the next available entry to take; runs freely
+	avail    uint16 // available index as last read
+	used     uint16 // used index as published
+	flags    uint16 // used flags as published
+	unsent   uint32 // chains pushed since NeedsInterrupt last decided
+	maxBytes uint64
+
+	inFlight []uint64 // bit set for heads the device has
+	count    int      // of bits set
+	free     []*Chain // storage for the next chains, last in first out
+	fault    *Fault   // the queue has stopped
 }
 
-func New(mem *guestmem.Memory, cfg Config) (*Queue, error) { return &Queue{}, nil }
-func (q *Queue) Pop() (*Chain, error)                      { return nil, nil }
-func (q *Queue) Push(c *Chain, written uint32)             {}
-func (q *Queue) NeedsInterrupt() bool                      { return false }
-func (q *Queue) EnableKick() bool                          { return false }
-func (q *Queue) DisableKick()                              {}
-func (c *Chain) ReadLen() int                              { return 0 }
-func (c *Chain) WriteLen() int                             { return 0 }
-func (c *Chain) CopyIn(p []byte, off int) int              { return 0 }
-func (c *Chain) CopyOut(p []byte, off int) int             { return 0 }
-func (c *Chain) Reader() *Reader                           { return nil }
-func (c *Chain) Writer() *Writer                           { return nil }
+// New checks the driver's set-up. The guest keeps the memory and may write to it; it cannot move the rings any more. Errors are *Fault
+// with one of the first four reasons.
+func New(mem *guestmem.Memory, cfg Config) (*Queue, error) {
+	if cfg.Size == 0 || cfg.Size > MaxSize || cfg.Size&(cfg.Size-1) != 0 {
+		return nil, &Fault{Reason: FaultQueueSize, Value: uint64(cfg.Size)}
+	}
+	q := &Queue{cfg: cfg, mem: mem, mask: cfg.Size - 1, maxBytes: MaxBytes}
+	if f := q.rings.resolve(mem, cfg); f != nil {
+		return nil, f
+	}
+	q.inFlight = make([]uint64, (int(cfg.Size)+63)/64)
+	return q, nil
+}
 
-type Reader struct{}
-type Writer struct{}
+// Config returns the driver's set-up.
+func (q *Queue) Config() Config { return q.cfg }
 
-func (r *Reader) Read(p []byte) (int, error)  { return 0, nil }
-func (w *Writer) Write(p []byte) (int, error) { return 0, nil }
+// InFlight is the number of chains that were popped and not pushed. It is at most Size.
+func (q *Queue) InFlight() int { return q.count }
 
-// Fault is a rule that the guest broke.
-type Fault struct{ Reason Reason }
+// SetMaxBytes bounds the bytes of one chain, readable and writable together, below MaxBytes. A longer chain is FaultTotalLength.
+func (q *Queue) SetMaxBytes(n uint64) { q.maxBytes = min(n, MaxBytes) }
 
-type Reason int
+// Pop takes the next chain that the driver made available. It returns nil and no error when there is none. An error is a
+// *Fault: the driver broke a rule, the queue has stopped, and the device needs a reset.
+//
+// The chain is the caller's until Push.
+func (q *Queue) Pop() (*Chain, error) {
+	c, f := q.pop()
+	if f != nil {
+		q.fault = f
+		return nil, f
+	}
+	return c, nil
+}
 
-func (f *Fault) Error() string { return "" }
+func (q *Queue) pop() (*Chain, *Fault) {
+	if q.fault != nil {
+		return nil, q.fault
+	}
+	if q.next == q.avail {
+		// The atomic load orders what follows after it: the ring entries and descriptors that the driver wrote before it
+		// moved the index (2.7.13.3) are seen.
+		avail := q.rings.availIndex()
+		if n := avail - q.next; n > q.cfg.Size {
+			return nil, &Fault{Reason: FaultAvailIndex, Value: uint64(avail)}
+		}
+		q.avail = avail
+		if q.next == avail {
+			return nil, nil
+		}
+	}
+	head := q.rings.availEntry(q.next & q.mask)
+	if head >= q.cfg.Size {
+		return nil, &Fault{Reason: FaultHeadIndex, Head: head, Value: uint64(head)}
+	}
+	if q.has(head) {
+		return nil, &Fault{Reason: FaultHeadInFlight, Head: head, Value: uint64(head)}
+	}
+	c := q.take(head)
+	if f := q.walk(c); f != nil {
+		q.free = append(q.free, c)
+		return nil, f
+	}
+	q.inFlight[head/64] |= 1 << (head % 64)
+	q.count++
+	q.next++
+	return c, nil
+}
+
+// Push gives a chain back to the driver, with the number of bytes written to its device-writable buffers, counted from their
+// start (2.7.8). More than the chain has is cut. The chain and its buffers are not the caller's any more.
+//
+// A chain that is not in flight is a bug of the device and panics; nothing a guest does leads there.
+func (q *Queue) Push(c *Chain, written uint32) {
+	if !q.has(c.Head) {
+		panic("BUG: virtq: Push of a chain that is not in flight")
+	}
+	q.inFlight[c.Head/64] &^= 1 << (c.Head % 64)
+	q.count--
+	if uint64(written) > c.writeLen {
+		written = uint32(c.writeLen) // smaller than a uint32 as written is
+	}
+	q.rings.putUsed(q.used&q.mask, c.Head, written)
+	q.used++
+	q.unsent++
+	// The atomic store orders the entry, and the payload before it, ahead of the index (2.7.14).
+	q.rings.publishUsed(q.flags, q.used)
+	q.free = append(q.free, c)
+}
+
+// Fail stops the queue because a well-formed chain makes no sense to the device. The fault it returns is what Pop returns from
+// now on, and what the device reports to its transport. A queue that had stopped keeps its first fault.
+func (q *Queue) Fail(head uint16, err error) *Fault {
+	if q.fault == nil {
+		q.fault = &Fault{Reason: FaultRequest, Head: head, Err: err}
+	}
+	return q.fault
+}
+
+// has tells whether the device has the chain that starts at head. head < Size.
+func (q *Queue) has(head uint16) bool { return q.inFlight[head/64]&(1<<(head%64)) != 0 }
+
+// take returns empty storage for a chain.
+func (q *Queue) take(head uint16) *Chain {
+	n := len(q.free)
+	if n == 0 {
+		return &Chain{Head: head}
+	}
+	c := q.free[n-1]
+	q.free = q.free[:n-1]
+	c.reset(head)
+	return c
+}
