@@ -1,0 +1,37 @@
+package console
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendFlags: never wait. SIGPIPE is switched off on the socket.
+const sendFlags = unix.MSG_DONTWAIT
+
+// socketPair returns two connected close-on-exec stream sockets, the first of
+// them non-blocking. Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own
+// forks from inheriting them.
+func socketPair() (own, theirs int, err error) {
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, -1, os.NewSyscallError("socketpair", err)
+	}
+	err = os.NewSyscallError("fcntl", unix.SetNonblock(fds[0], true))
+	if err == nil {
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1))
+	}
+	if err != nil {
+		_ = unix.Close(fds[0])
+		_ = unix.Close(fds[1])
+		return -1, -1, err
+	}
+	return fds[0], fds[1], nil
+}
