@@ -43,7 +43,8 @@ func (f HandlerFunc) Serve(q *virtq.Queue, budget int) (int, Outcome, error) { r
 
 // Requests makes a Handler of a function that serves one chain at once and
 // returns how many bytes it wrote to it. It is the whole queue side of a
-// device that answers requests in order.
+// device that answers requests in order. An error says that the chain makes no
+// sense; it becomes a [virtq.Fault].
 func Requests(serve func(c *virtq.Chain) (written uint32, err error)) Handler {
 	return HandlerFunc(func(q *virtq.Queue, budget int) (int, Outcome, error) {
 		for n := range budget {
@@ -56,7 +57,7 @@ func Requests(serve func(c *virtq.Chain) (written uint32, err error)) Handler {
 			}
 			written, err := serve(c)
 			if err != nil {
-				return n, RingEmpty, err
+				return n, RingEmpty, q.Fail(c.Head, err)
 			}
 			q.Push(c, written)
 		}

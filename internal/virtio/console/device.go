@@ -160,6 +160,9 @@ func (d *Device) Resize(cols, rows uint16) {
 
 // Activate implements [virtio.Device].
 func (d *Device) Activate(a virtio.Activation) error {
+	if q := a.Queues[queueTransmit]; q != nil {
+		q.SetMaxBytes(MaxTransmit)
+	}
 	d.transmitter = virtio.StartWorker("virtio console transmit", a, queueTransmit,
 		virtio.Requests(d.transmit(a.Counters)))
 	receiver := virtio.StartWorker("virtio console receive", a, queueReceive,

@@ -16,26 +16,21 @@ const (
 	// receive buffer of Linux, which is a page.
 	stagedSize = 4 << 10
 	// MaxTransmit is how many bytes one transmit request may have. Linux stays
-	// below it: 32 KiB for a write, a pipe's 1 MiB for a splice. Descriptors
-	// may overlap, so without a bound 64 of them could carry 256 GiB.
+	// below it: 32 KiB for a write, a pipe's 1 MiB for a splice. The buffers of
+	// a chain may overlap, so a small guest could have 4 GiB written by each,
+	// and a reset would wait for that.
 	MaxTransmit = 1 << 20
 )
 
-// Rules of virtio 1.2 section 5.3.6 that a guest can break, and ours.
-var (
-	errNoRoom  = errors.New("a receive buffer has nothing to write to")
-	errTooLong = errors.New("a transmit request is longer than 1 MiB")
-)
+// errNoRoom: receiveq gets "one or more buffers for incoming data", which are
+// device-writable (virtio 1.2 section 5.3.6).
+var errNoRoom = errors.New("a receive buffer has nothing to write to")
 
 // transmit returns what serves one request of the transmit queue: it copies
 // the bytes out of guest memory, piece by piece, and hands them to the Output.
 func (d *Device) transmit(counters *virtio.Counters) func(*virtq.Chain) (uint32, error) {
 	return func(c *virtq.Chain) (uint32, error) {
-		size := c.ReadLen()
-		if size > MaxTransmit {
-			return 0, errTooLong
-		}
-		done := 0
+		size, done := c.ReadLen(), 0
 		for done < size {
 			n := c.CopyIn(d.outBuf[:min(size-done, pieceSize)], done)
 			if n == 0 {
@@ -80,7 +75,7 @@ func (d *Device) receive(counters *virtio.Counters) func(*virtq.Queue, int) (int
 			}
 			written := c.CopyOut(d.pending, 0)
 			if written == 0 {
-				return n, virtio.RingEmpty, errNoRoom
+				return n, virtio.RingEmpty, q.Fail(c.Head, errNoRoom)
 			}
 			d.pending = d.pending[written:]
 			q.Push(c, uint32(written))

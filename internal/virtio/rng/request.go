@@ -26,7 +26,11 @@ func (d *Device) serve(c *virtq.Chain, counters *virtio.Counters) (uint32, error
 			counters.AddError()
 			break
 		}
-		got += c.CopyOut(chunk, got)
+		n := c.CopyOut(chunk, got)
+		if n == 0 {
+			break
+		}
+		got += n
 	}
 	counters.AddRequests(1, uint64(got))
 	return uint32(got), nil
