@@ -1,0 +1,73 @@
+package boot
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/libcapsa/libcapsa/internal/kvm/layout"
+)
+
+// keyVirtioDevice is the argument that announces a virtio-mmio device to a kernel without ACPI.
+const keyVirtioDevice = "virtio_mmio.device"
+
+// Machine is what decides the machine's own arguments.
+type Machine struct {
+	User        []string        // the user's arguments: some of them change the machine's
+	Devices     []layout.Device // the virtio devices, in the order in which the guest shall find them
+	ReliableTSC bool            // the host's time stamp counters are in step and never stop (invariant TSC)
+}
+
+// MachineArgs are the arguments that the machine gives to every kernel, before the user's. They make the console work, turn
+// panics and reboots into something the machine sees, and leave out waits that are of no use in it. All of them are either
+// known to every x86-64 kernel or contain a dot, so that no kernel passes them on to init.
+func MachineArgs(m Machine) []string {
+	args := []string{
+		"console=hvc0", // virtio console
+		// Early messages and panics go to COM1, which needs no driver; the kernel turns this one off when hvc0 is there, so
+		// nothing appears twice and nothing is lost.
+		fmt.Sprintf("earlycon=uart8250,io,%#x", layout.SerialPort),
+		"quiet",               // every character before hvc0 costs two exits
+		"panic=-1",            // reboot at once: the machine ends and the text says why
+		"reboot=k",            // by the keyboard controller: one port write, with and without ACPI
+		"no_timer_check",      // the timer interrupt works; do not wait to see it
+		"random.trust_cpu=on", // whoever runs the machine makes its random numbers anyway: do not wait for others
+		"random.trust_bootloader=on",
+	}
+	if !usesSerial(m.User) {
+		args = append(args, "8250.nr_uarts=0") // do not probe for serial ports; earlycon works without
+	}
+	if m.ReliableTSC {
+		args = append(args, "tsc=reliable") // do not measure it against other clocks, nor between processors
+	}
+	if ACPIOff(m.User) {
+		for _, d := range m.Devices {
+			args = append(args, fmt.Sprintf("%s=%dK@%#x:%d", keyVirtioDevice, layout.MMIODeviceSize>>10, d.Addr(), d.IRQ))
+		}
+	}
+	return args
+}
+
+// ACPIOff tells whether arguments turn ACPI off in the guest. Then the devices are announced on the command line, and never
+// in both ways. The last of acpi=off and acpi=force decides (parse_acpi in arch/x86/kernel/acpi/boot.c).
+func ACPIOff(args []string) bool {
+	off := false
+	for _, arg := range kernelArgs(args) {
+		switch arg {
+		case "acpi=off":
+			off = true
+		case "acpi=force":
+			off = false
+		}
+	}
+	return off
+}
+
+// usesSerial tells whether the user wants a serial port as a console of the kernel.
+func usesSerial(args []string) bool {
+	for _, arg := range kernelArgs(args) {
+		if v, ok := strings.CutPrefix(arg, "console="); ok && strings.HasPrefix(v, "ttyS") {
+			return true
+		}
+	}
+	return false
+}
