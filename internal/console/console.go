@@ -95,8 +95,8 @@ func (c *Console) End() { c.ring.finish() }
 // shut down. Readers can still read what is kept. Close returns after all
 // goroutines of the console have ended; it may be called more than once.
 func (c *Console) Close() error {
+	c.cancel() // first, so that whoever sees the end can tell it from End
 	c.ring.finish()
-	c.cancel()
 	c.mu.Lock()
 	fds := c.fds
 	c.fds = nil

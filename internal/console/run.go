@@ -72,10 +72,10 @@ func (c *Console) Run(ctx context.Context, command string) (RunResult, error) {
 	}
 	result, err := m.collect(ctx, reader)
 	switch {
-	case errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
 	case err != nil && c.closed.Err() != nil:
 		err = ErrClosed
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
 		return result, fmt.Errorf("console: run: waiting for the command: %w", err)
