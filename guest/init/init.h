@@ -1,0 +1,26 @@
+// init.h - the test guest's first process and its small tools.
+//
+// One static program: as process 1 it is init; called by another name it is the
+// tool of that name (tools.c).
+#ifndef CAPSA_GUEST_INIT_H
+#define CAPSA_GUEST_INIT_H
+
+// init.c
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void die(const char *what);
+
+// modules.c: loads the modules that /etc/modules lists, in that order.
+void load_modules(void);
+
+// power.c: a netlink socket that becomes readable when the kernel has an ACPI
+// event, or -1 where the kernel has no such events.
+int power_open(void);
+// Reads one message; 1 when the power button was pressed.
+int power_pressed(int fd);
+// Ends all processes, writes all data out and calls reboot(2) with how.
+_Noreturn void shut_down(int how);
+
+// tools.c: runs the tool called name; -1 when there is none, else its status.
+int tool(const char *name, int argc, char **argv);
+
+#endif
