@@ -98,7 +98,7 @@ func TestRunInRealShells(t *testing.T) {
 				{"stdin is empty", "cat; echo done", "done\n", 0},
 				{"several lines", "for i in 1 2\ndo\n\techo \"line $i\"\ndone\n", "line 1\nline 2\n", 0},
 				{"heredoc", "cat <<'E'\na  'b' \\ $c !x `d`\nE\n", "a  'b' \\ $c !x `d`\n", 0},
-				{"quotes", `echo 'it'"'"'s' "\"" \\ '%d\n' | cat`, "it's \" \\ %d\\n\n", 0},
+				{"quotes", `printf "%s\n" 'it'"'"'s' "\"" \\ '%d' | cat`, "it's\n\"\n\\\n%d\n", 0},
 				{"utf-8 and control characters", "printf '%s' 'é\x01\t\x7f' | od -An -tx1 | tr -d ' \n'", "c3a901097f", 0},
 				{"carriage returns of its own", `printf 'a\r\nb\r'`, "a\r\nb\r", 0},
 				{"stderr", "echo oops >&2", "oops\n", 0},
