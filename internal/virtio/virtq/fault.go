@@ -7,24 +7,24 @@ type Reason int
 
 // Reasons why a queue is refused or stops. Sections are those of the virtio 1.2 specification.
 const (
-	FaultQueueSize         Reason = iota + 1 // size is 0, no power of two or more than 32768 (2.7)
-	FaultRingAlign                           // descriptor table, available or used ring is misaligned (2.7)
-	FaultRingRange                           // a ring is not all inside one region of RAM
-	FaultRingOverlap                         // two of the three rings share memory
-	FaultAvailIndex                          // available index moved by more than the queue's size, or backwards (2.7.6)
-	FaultHeadIndex                           // available ring names a descriptor that does not exist (2.7.6)
-	FaultHeadInFlight                        // available ring names a chain that the device still has
-	FaultNextIndex                           // next names a descriptor that does not exist (2.7.5)
-	FaultChainLength                         // chain loops, or is longer than its table or than what is allowed (2.7.5.1, 2.7.5.3.1)
-	FaultBufferRange                         // a buffer is not all inside one region of RAM
-	FaultTotalLength                         // the buffers' sum is above 2^32 bytes (2.7.5.1) or above the device's bound
-	FaultBufferOrder                         // a device-readable buffer follows a device-writable one (2.7.4.2)
-	FaultIndirectFeature                     // indirect table without VIRTIO_F_INDIRECT_DESC (2.7.5.3.1)
-	FaultIndirectLength                      // table's length is 0, no multiple of 16, or above 32768 entries (2.7.5.3.1)
-	FaultIndirectRange                       // table is not all inside one region of RAM
-	FaultIndirectNested                      // indirect descriptor inside an indirect table (2.7.5.3.1)
-	FaultIndirectNext                        // both INDIRECT and NEXT (2.7.5.3.1)
-	FaultRequest                             // the device could make no sense of a well-formed chain; see Err
+	FaultQueueSize       Reason = iota + 1 // size is 0, no power of two or more than 32768 (2.7)
+	FaultRingAlign                         // descriptor table, available or used ring is misaligned (2.7)
+	FaultRingRange                         // a ring is not all inside one region of RAM
+	FaultRingOverlap                       // two of the three rings share memory
+	FaultAvailIndex                        // available index moved by more than the queue's size, or backwards (2.7.6)
+	FaultHeadIndex                         // available ring names a descriptor that does not exist (2.7.6)
+	FaultHeadInFlight                      // available ring names a chain that the device still has
+	FaultNextIndex                         // next names a descriptor that does not exist (2.7.5)
+	FaultChainLength                       // chain loops, or is longer than its table or than what is allowed (2.7.5.1, 2.7.5.3.1)
+	FaultBufferRange                       // a buffer is not all inside one region of RAM
+	FaultTotalLength                       // the buffers' sum is above 2^32 bytes (2.7.5.1) or above the device's bound
+	FaultBufferOrder                       // a device-readable buffer follows a device-writable one (2.7.4.2)
+	FaultIndirectFeature                   // indirect table without VIRTIO_F_INDIRECT_DESC (2.7.5.3.1)
+	FaultIndirectLength                    // table's length is 0, no multiple of 16, or above 32768 entries (2.7.5.3.1)
+	FaultIndirectRange                     // table is not all inside one region of RAM
+	FaultIndirectNested                    // indirect descriptor inside an indirect table (2.7.5.3.1)
+	FaultIndirectNext                      // both INDIRECT and NEXT (2.7.5.3.1)
+	FaultRequest                           // the device could make no sense of a well-formed chain; see Err
 	numReasons
 )
 

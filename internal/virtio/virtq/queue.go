@@ -9,8 +9,8 @@
 // Who uses it: the transport makes queues at DRIVER_OK and hands each to one worker of a device. A Queue has no lock; one
 // goroutine uses it at a time, and holds a reference of the memory (guestmem.Memory.Acquire) while it does.
 //
-// Host memory is bounded by Size chains in flight, of at most Size + 1024 slice headers each; the hot path allocates nothing
-// once as many chains as the device keeps in flight have been seen.
+// Host memory is bounded by Size chains in flight, of at most Size + 1024 slice headers each; the hot path allocates
+// nothing once as many chains as the device keeps in flight have been seen.
 package virtq
 
 import (
@@ -53,14 +53,16 @@ type Queue struct {
 	unsent   uint32 // chains pushed since NeedsInterrupt last decided
 	maxBytes uint64
 
+	batch    uint64   // counts the reads of the available index that found something
+	seen     []uint64 // by head: the batch it was last taken in
 	inFlight []uint64 // bit set for heads the device has
 	count    int      // of bits set
 	free     []*Chain // storage for the next chains, last in first out
 	fault    *Fault   // the queue has stopped
 }
 
-// New checks the driver's set-up. The guest keeps the memory and may write to it; it cannot move the rings any more. Errors are *Fault
-// with one of the first four reasons.
+// New checks the driver's set-up. From here on the guest can change the rings' contents, not
+// their place. Errors are *Fault with one of the first four reasons.
 func New(mem *guestmem.Memory, cfg Config) (*Queue, error) {
 	if cfg.Size == 0 || cfg.Size > MaxSize || cfg.Size&(cfg.Size-1) != 0 {
 		return nil, &Fault{Reason: FaultQueueSize, Value: uint64(cfg.Size)}
@@ -69,6 +71,7 @@ func New(mem *guestmem.Memory, cfg Config) (*Queue, error) {
 	if f := q.rings.resolve(mem, cfg); f != nil {
 		return nil, f
 	}
+	q.seen = make([]uint64, cfg.Size)
 	q.inFlight = make([]uint64, (int(cfg.Size)+63)/64)
 	return q, nil
 }
@@ -110,12 +113,15 @@ func (q *Queue) pop() (*Chain, *Fault) {
 		if q.next == avail {
 			return nil, nil
 		}
+		q.batch++
 	}
 	head := q.rings.availEntry(q.next & q.mask)
 	if head >= q.cfg.Size {
 		return nil, &Fault{Reason: FaultHeadIndex, Head: head, Value: uint64(head)}
 	}
-	if q.has(head) {
+	// All entries of a batch were written before any of its chains was used. A head that comes twice in it was in flight then,
+	// even if the device has been done with it since.
+	if q.has(head) || q.seen[head] == q.batch {
 		return nil, &Fault{Reason: FaultHeadInFlight, Head: head, Value: uint64(head)}
 	}
 	c := q.take(head)
@@ -123,6 +129,7 @@ func (q *Queue) pop() (*Chain, *Fault) {
 		q.free = append(q.free, c)
 		return nil, f
 	}
+	q.seen[head] = q.batch
 	q.inFlight[head/64] |= 1 << (head % 64)
 	q.count++
 	q.next++

@@ -89,7 +89,9 @@ func (r *rings) putUsed(i, head uint16, written uint32) {
 }
 
 // publishUsed orders everything before it ahead of the index, and is a full barrier for the loads after it.
-func (r *rings) publishUsed(flags, idx uint16) { r.used.Store32(usedFlags, uint32(flags)|uint32(idx)<<16) }
+func (r *rings) publishUsed(flags, idx uint16) {
+	r.used.Store32(usedFlags, uint32(flags)|uint32(idx)<<16)
+}
 
 // storeAvailEvent is a full barrier for the loads after it.
 func (r *rings) storeAvailEvent(idx uint16) { r.used.Store16(r.availEvent, idx) }
