@@ -57,6 +57,7 @@ type Config struct {
 	Memory  uint64 // bytes, a multiple of 1 MiB
 	Console ConsoleConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
+	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
 }
 
 // LinuxBoot is the direct boot of a Linux kernel. Paths are bytes as the host's

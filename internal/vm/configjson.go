@@ -30,7 +30,8 @@ const MaxConfigJSON = 1 << 20
 //	  "cpus": 2,
 //	  "memory_mib": 512,
 //	  "console": {"ring_size": 1048576, "cols": 80, "rows": 24},
-//	  "timeout_ms": 60000
+//	  "timeout_ms": 60000,
+//	  "backend": "kvm"
 //	}
 //
 // Memory is in MiB, the ring in bytes, the timeout in milliseconds. It is strict:
@@ -44,6 +45,7 @@ type configJSON struct {
 	MemoryMiB *uint64      `json:"memory_mib,omitempty"`
 	Console   *consoleJSON `json:"console,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
+	Backend   *string      `json:"backend,omitempty"`
 }
 
 type bootJSON struct {
@@ -95,6 +97,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	}
 	out := configJSON{
 		Name: text("name", c.Name), Boot: boot, CPUs: &c.CPUs, MemoryMiB: &mib,
+		Backend: text("backend", c.Backend),
 		Console: &consoleJSON{RingSize: &c.Console.RingSize, Cols: &c.Console.Cols, Rows: &c.Console.Rows},
 	}
 	if ms != 0 {
@@ -161,6 +164,7 @@ func (in *configJSON) apply(c *Config) error {
 		}
 	}
 	give(&c.CPUs, in.CPUs)
+	give(&c.Backend, in.Backend)
 	if t := in.Console; t != nil {
 		give(&c.Console.RingSize, t.RingSize)
 		give(&c.Console.Cols, t.Cols)

@@ -68,18 +68,21 @@ func (c Config) Check() Problems {
 	p.Memory(c.Memory)
 	p.Console(c.Console)
 	p.Timeout(c.Timeout)
+	p.text("backend", c.Backend)
 	return p
 }
 
 // Name checks Config.Name.
-func (p *Problems) Name(name string) {
+func (p *Problems) Name(name string) { p.text("name", name) }
+
+func (p *Problems) text(field, name string) {
 	switch {
 	case len(name) > MaxNameSize:
-		p.add("name", "", "is %d bytes long; at most %d are allowed", len(name), MaxNameSize)
+		p.add(field, "", "is %d bytes long; at most %d are allowed", len(name), MaxNameSize)
 	case !utf8.ValidString(name):
-		p.add("name", "", "%q is not UTF-8", name)
+		p.add(field, "", "%q is not UTF-8", name)
 	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		p.add("name", "", "%q contains characters that cannot be printed", name)
+		p.add(field, "", "%q contains characters that cannot be printed", name)
 	}
 }
 
