@@ -1,0 +1,172 @@
+//go:build linux
+
+package kvm
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/libcapsa/libcapsa/internal/kvm/layout"
+	"github.com/libcapsa/libcapsa/internal/virtio"
+	"github.com/libcapsa/libcapsa/internal/virtio/console"
+	"github.com/libcapsa/libcapsa/internal/virtio/mmio"
+	"github.com/libcapsa/libcapsa/internal/virtio/rng"
+	"github.com/libcapsa/libcapsa/internal/vm"
+)
+
+// deviceSpec is a virtio device that a machine shall have.
+type deviceSpec struct {
+	place layout.Device
+	// build makes the device. What it needs of the host it opens itself, and
+	// the device's Close releases it.
+	build func(m *machine) (virtio.Device, error)
+	// in is the payload from guest to host so far, in bytes; nil for devices
+	// that only give.
+	in func(m *machine) uint64
+}
+
+// plan lists a machine's virtio devices in the order in which the guest finds
+// them. This is the place to add one: its package makes it of cfg and host, its
+// address and interrupt are in layout.
+func plan(vm.Config) []deviceSpec {
+	return []deviceSpec{
+		{layout.Console, (*machine).buildConsole, func(m *machine) uint64 { return m.consoleIn.n.Load() }},
+		{layout.Entropy, func(*machine) (virtio.Device, error) { return rng.New(rng.Config{}), nil }, nil},
+	}
+}
+
+// device is a virtio device on the machine's bus.
+type device struct {
+	*mmio.Transport
+	place layout.Device
+	slot  *transportSlot
+	in    func() uint64 // payload from guest to host, bytes; nil: none
+}
+
+// makeDevices puts the devices on their buses and connects their interrupts.
+func (m *machine) makeDevices() error {
+	for _, spec := range plan(m.cfg) {
+		if err := m.addDevice(spec); err != nil {
+			return stepError(fmt.Errorf("%s: %w", spec.place.Name, err))
+		}
+	}
+	return stepError(m.addPlatform())
+}
+
+func (m *machine) addDevice(spec deviceSpec) error {
+	line, err := newIRQLine(m.vm, spec.place.IRQ)
+	if err != nil {
+		return err
+	}
+	m.undo.add(line.close)
+	dev, err := spec.build(m)
+	if err != nil {
+		return err
+	}
+	slot := &transportSlot{vm: m.vm, place: spec.place, line: line, kicks: make(map[*queueKick]struct{})}
+	name := spec.place.Name
+	d := &device{
+		Transport: mmio.New(dev, m.mem, slot, mmio.WithLog(func(text string) { m.log(name, text) })),
+		place:     spec.place,
+		slot:      slot,
+	}
+	if spec.in != nil {
+		d.in = func() uint64 { return spec.in(m) }
+	}
+	m.undo.add(func() error { d.Close(); return nil })
+	if err := m.mmio.add(name, spec.place.Addr(), layout.MMIODeviceSize, d); err != nil {
+		return err
+	}
+	m.devices = append(m.devices, d)
+	return nil
+}
+
+// stats are the device's counters.
+func (d *device) stats() vm.DeviceStats {
+	s := d.Stats()
+	var in uint64
+	if d.in != nil {
+		in = min(d.in(), s.Bytes) // read later than s.Bytes was
+	}
+	return vm.DeviceStats{
+		Name: d.place.Name, Kicks: s.Kicks, Interrupts: s.Interrupts, Requests: s.Requests,
+		BytesIn: in, BytesOut: s.Bytes - in, Faults: s.Faults,
+	}
+}
+
+// buildConsole makes the console between the guest and the host's writer and
+// pipe.
+func (m *machine) buildConsole() (virtio.Device, error) {
+	m.consoleIn.to = m.host.Console
+	m.consoleScan = m.scanner(&m.consoleIn)
+	cfg := console.Config{
+		Output:      m.consoleScan,
+		Cols:        m.cfg.Console.Cols,
+		Rows:        m.cfg.Console.Rows,
+		FirstOutput: func() { m.timeline.consoleOpen.mark(m.born) },
+	}
+	if m.host.Input != nil {
+		cfg.Input = m.host.Input
+	}
+	m.console = console.New(cfg)
+	return m.console, nil
+}
+
+// meter counts what is written on its way to a writer, which may be nil.
+type meter struct {
+	to io.Writer
+	n  atomic.Uint64
+}
+
+// Write implements io.Writer.
+func (w *meter) Write(p []byte) (int, error) {
+	w.n.Add(uint64(len(p)))
+	if w.to == nil {
+		return len(p), nil
+	}
+	return w.to.Write(p)
+}
+
+// scanner listens for the kernel's last words on the way to a writer of the
+// host, which may be nil.
+func (m *machine) scanner(to io.Writer) *vm.PanicScanner {
+	return vm.NewPanicScanner(to,
+		func(text string) { m.log("guest", text) },
+		func(text string) {
+			if m.host.Event != nil {
+				m.host.Event(vm.Event{Type: vm.EventOOM, Message: text})
+			}
+		})
+}
+
+// panicText is what the guest's kernel said when it panicked, or "".
+func (m *machine) panicText() string {
+	for _, s := range []*vm.PanicScanner{m.serialScan, m.consoleScan} {
+		if s == nil {
+			continue
+		}
+		if text := s.Panic(); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// drainTime bounds how long a machine's end waits for devices to finish what
+// the guest handed over before. Devices in order need microseconds; only one
+// whose host is stuck, or whose guest broke the rules, takes it all.
+const drainTime = 250 * time.Millisecond
+
+// drain lets the devices serve everything that is in their queues, so that a
+// guest that prints and powers off is heard.
+//
+// Preconditions: no vCPU runs.
+func (m *machine) drain() {
+	timeout := time.NewTimer(drainTime)
+	defer timeout.Stop()
+	for _, d := range m.devices {
+		d.slot.drain(timeout.C)
+	}
+}
