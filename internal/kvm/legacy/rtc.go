@@ -135,12 +135,15 @@ func (r *RTC) latchLocked(now time.Time) {
 		}
 		hour = (hour+11)%12 + 1
 	}
-	for reg, v := range map[byte]int{
-		rtcSeconds: t.Second(), rtcMinutes: t.Minute(), rtcHours: hour,
-		rtcWeekday: int(t.Weekday()) + 1, rtcDay: t.Day(), rtcMonth: int(t.Month()),
-		rtcYear: t.Year() % 100, rtcCentury: t.Year() / 100 % 100,
+	for _, f := range [...]struct {
+		reg   byte
+		value int
+	}{
+		{rtcSeconds, t.Second()}, {rtcMinutes, t.Minute()}, {rtcHours, hour},
+		{rtcWeekday, int(t.Weekday()) + 1}, {rtcDay, t.Day()}, {rtcMonth, int(t.Month())},
+		{rtcYear, t.Year() % 100}, {rtcCentury, t.Year() / 100 % 100},
 	} {
-		r.cmos[reg] = r.encodeLocked(v)
+		r.cmos[f.reg] = r.encodeLocked(f.value)
 	}
 	r.cmos[rtcHours] |= pm
 }
