@@ -1,0 +1,124 @@
+package capsa
+
+import (
+	"github.com/libcapsa/libcapsa/internal/console"
+	"github.com/libcapsa/libcapsa/internal/vm"
+)
+
+// The types of the contract, under the names that users of this package need.
+type (
+	// Error is the type of every error of this package.
+	Error = vm.Error
+	// Kind is the class of an Error; errors.Is(err, capsa.KindTimeout) works.
+	Kind = vm.Kind
+	// Problem is one thing that is wrong with a configuration.
+	Problem = vm.Problem
+
+	// Config says what a machine is made of.
+	Config = vm.Config
+	// LinuxBoot is the direct boot of a Linux kernel.
+	LinuxBoot = vm.LinuxBoot
+	// ConsoleConfig is the guest's console.
+	ConsoleConfig = vm.ConsoleConfig
+
+	// Exit is the record of how a machine ended.
+	Exit = vm.Exit
+	// Cause says why it ended.
+	Cause = vm.Cause
+	// State is where a machine is in its life.
+	State = vm.State
+	// Stats is a snapshot of a machine's counters.
+	Stats = vm.Stats
+	// DeviceStats are the counters of one device.
+	DeviceStats = vm.DeviceStats
+	// Timeline says when things happened.
+	Timeline = vm.Timeline
+	// Event is something that happened to a machine.
+	Event = vm.Event
+	// EventType says what an Event is about.
+	EventType = vm.EventType
+	// Capabilities is what a backend can do on this host.
+	Capabilities = vm.Capabilities
+	// Feature names one of them.
+	Feature = vm.Feature
+	// Backend makes machines; UseBackend takes one.
+	Backend = vm.Backend
+
+	// Pattern is what Reader.Expect looks for; see Literal and Regexp.
+	Pattern = console.Pattern
+	// Match is what it found.
+	Match = console.Match
+	// ExpectError is inside the error of an Expect that found nothing; get it
+	// with errors.As. It has the end of the output.
+	ExpectError = console.ExpectError
+	// RunResult is the outcome of a command that Console.Run ran.
+	RunResult = console.RunResult
+)
+
+// The kinds of errors.
+const (
+	KindInvalidArg  = vm.KindInvalidArg
+	KindHandle      = vm.KindHandle
+	KindState       = vm.KindState
+	KindConfig      = vm.KindConfig
+	KindUnsupported = vm.KindUnsupported
+	KindUnavailable = vm.KindUnavailable
+	KindNotFound    = vm.KindNotFound
+	KindExists      = vm.KindExists
+	KindPermission  = vm.KindPermission
+	KindNoMemory    = vm.KindNoMemory
+	KindLimit       = vm.KindLimit
+	KindTimeout     = vm.KindTimeout
+	KindCancelled   = vm.KindCancelled
+	KindClosed      = vm.KindClosed
+	KindIO          = vm.KindIO
+	KindBoot        = vm.KindBoot
+	KindGuest       = vm.KindGuest
+	KindProtocol    = vm.KindProtocol
+	KindVMMDied     = vm.KindVMMDied
+	KindForked      = vm.KindForked
+	KindInternal    = vm.KindInternal
+)
+
+// The states of a machine.
+const (
+	StateCreated  = vm.StateCreated
+	StateStarting = vm.StateStarting
+	StateRunning  = vm.StateRunning
+	StatePaused   = vm.StatePaused
+	StateStopping = vm.StateStopping
+	StateStopped  = vm.StateStopped
+	StateFailed   = vm.StateFailed
+)
+
+// The causes of a machine's end.
+const (
+	CauseGuestShutdown = vm.CauseGuestShutdown
+	CauseMainExited    = vm.CauseMainExited
+	CauseReboot        = vm.CauseReboot
+	CausePanic         = vm.CausePanic
+	CauseOutOfMemory   = vm.CauseOutOfMemory
+	CauseStopped       = vm.CauseStopped
+	CauseKilled        = vm.CauseKilled
+	CauseTimedOut      = vm.CauseTimedOut
+	CauseVMMCrash      = vm.CauseVMMCrash
+	CauseBootFailed    = vm.CauseBootFailed
+	CauseTripleFault   = vm.CauseTripleFault
+)
+
+// The types of events.
+const (
+	EventState       = vm.EventState
+	EventReady       = vm.EventReady
+	EventExited      = vm.EventExited
+	EventExecExited  = vm.EventExecExited
+	EventConsoleData = vm.EventConsoleData
+	EventPortBound   = vm.EventPortBound
+	EventPolicyDeny  = vm.EventPolicyDeny
+	EventOOM         = vm.EventOOM
+	EventLog         = vm.EventLog
+	EventLost        = vm.EventLost
+)
+
+// MiB is the unit of memory sizes, in bytes.
+const MiB = vm.MiB
