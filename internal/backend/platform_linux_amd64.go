@@ -1,9 +1,11 @@
 package backend
 
+import "github.com/libcapsa/libcapsa/internal/kvm"
+
 // all lists the backends, the preferred first.
 func all() []entry {
 	return []entry{
-		absent("kvm", "this build has no KVM backend", "build libcapsa with its KVM backend"),
+		{name: "kvm", backend: kvm.New()},
 		absent("vz", "Virtualization.framework exists on macOS only", "use the kvm backend on Linux"),
 	}
 }
