@@ -101,7 +101,7 @@ func (r *Reader) Read(ctx context.Context, p []byte) (int, error) {
 // complete first wins, then the order of the list. No newline is needed. When it
 // fails, nothing is consumed, and errors.As finds an *ExpectError with the last
 // output.
-func (r *Reader) Expect(ctx context.Context, patterns ...Pattern) (Match, error) {
+func (r *Reader) Expect(ctx context.Context, patterns []Pattern) (Match, error) {
 	m, err := r.r.Expect(ctx, patterns)
 	return m, typed("console expect", vm.KindInvalidArg, err)
 }
