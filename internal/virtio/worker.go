@@ -1,6 +1,7 @@
 package virtio
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/libcapsa/libcapsa/internal/safe"
@@ -142,7 +143,7 @@ func (w *Worker) run() {
 			continue
 		}
 		if err := w.kick.Wait(); err != nil {
-			if err != ErrStopped {
+			if !errors.Is(err, ErrStopped) {
 				w.signal.Fail(err)
 			}
 			return
