@@ -164,7 +164,9 @@ typedef struct capsa_console_options {
 
 /* One thing that capsa_console_expect looks for. Since 0.1. */
 #define CAPSA_PATTERN_LITERAL 1 /* the bytes themselves */
-#define CAPSA_PATTERN_REGEX 2   /* a regular expression in RE2 syntax, over bytes */
+/* A regular expression in RE2 syntax. It matches in the shortest output that holds a match, so that the result does not
+ * depend on the pieces in which the output comes: "[0-9]+" takes one digit, "[0-9]+\r" all of them. */
+#define CAPSA_PATTERN_REGEX 2
 typedef struct capsa_pattern {
     uint32_t size;    /* sizeof(capsa_pattern), the same in every element of an array */
     uint32_t kind;    /* CAPSA_PATTERN_... */
@@ -199,7 +201,7 @@ typedef struct capsa_match {
 typedef struct capsa_event {
     uint32_t size;    /* sizeof(capsa_event) */
     uint32_t type;    /* CAPSA_EVENT_...; ignore what you do not know */
-    uint64_t time_ns; /* when, since the machine was built */
+    uint64_t time_ns; /* when, in nanoseconds since 1970-01-01 UTC */
     int64_t value;    /* see the type */
 } capsa_event;
 #define CAPSA_EVENT_INIT { sizeof(capsa_event), 0, 0, 0 }
@@ -274,7 +276,7 @@ CAPSA_API void capsa_cancel_free(capsa_cancel *cancel);
  * Errors of every setter: INVALID_ARG, HANDLE, FORKED.
  */
 
-/* Makes a builder: 1 vCPU, 256 MiB, the best backend of the host, nothing to boot. Free it with capsa_builder_free.
+/* Makes a builder: 1 vCPU, 512 MiB, the best backend of the host, nothing to boot. Free it with capsa_builder_free.
  * Errors: LIMIT. Since 0.1. */
 CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_new(capsa_builder **out, capsa_error **err);
 
@@ -374,8 +376,12 @@ CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error
 /* Writes counters (exits, devices, time line of the boot) as JSON to *json (free it with capsa_mem_free). Since 0.1. */
 CAPSA_API capsa_status capsa_vm_stats_json(capsa_vm *vm, char **json, capsa_error **err);
 
+/* Gives what the guest has written to its first serial port: the early boot log and the text of a panic; the last 64 KiB
+ * (free it with capsa_output_free). Also after the end. Errors: NO_MEMORY. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_boot_log(capsa_vm *vm, capsa_output **out, capsa_error **err);
+
 /* Gives a descriptor that is readable while capsa_vm_next_event has something, and at its end once the machine has
- * ended. Poll it; what can be read from it has no meaning. A new one each call. Errors: LIMIT. Since 0.1. */
+ * ended. Poll it; what can be read from it has no meaning. A new one each call, 256 at most. Errors: LIMIT. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_event_fd(capsa_vm *vm, int *fd, capsa_error **err);
 
 /* Takes the oldest event. *json (NULL: not wanted) becomes its details (free with capsa_mem_free). The queue is
@@ -422,8 +428,10 @@ CAPSA_API capsa_status capsa_console_expect(capsa_console *console, int64_t time
                                             capsa_output **output, capsa_error **err);
 
 /* Runs a command line in the shell that waits on the console and gives its exit status and what it wrote (free it with
- * capsa_output_free; NULL: not wanted). Whatever the prompt is. When the wait ends early the command goes on in the
- * guest; capsa_console_interrupt stops it. Errors: TIMEOUT, CANCELLED, CLOSED, LIMIT (too much output). Since 0.1. */
+ * capsa_output_free; NULL: not wanted), whatever the prompt is. The command runs in a subshell with no input; a
+ * console's own position does not move. Of more than 16 MiB of output the rest is missing (capsa_output_missing). When
+ * the wait ends early the command goes on in the guest; capsa_console_interrupt stops it. Commands on one machine take
+ * turns. Errors: INVALID_ARG, TIMEOUT, CANCELLED, CLOSED. Since 0.1. */
 CAPSA_API capsa_status capsa_console_run(capsa_console *console, int64_t timeout_ms, capsa_cancel *cancel,
                                          const char *command, int32_t *exit_status, capsa_output **output,
                                          capsa_error **err);
@@ -449,6 +457,10 @@ CAPSA_API void capsa_console_free(capsa_console *console);
 /* The bytes of an output, terminated by a zero byte that *len (NULL allowed) does not count; valid until the output is
  * freed. "" and 0 for NULL and stale objects. Allowed after fork. Since 0.1. */
 CAPSA_API const char *capsa_output_data(const capsa_output *output, size_t *len);
+
+/* How many bytes of an output are missing: overwritten before they were read, or beyond the limit. 0 for NULL and stale
+ * objects. Allowed after fork. Since 0.1. */
+CAPSA_API uint64_t capsa_output_missing(const capsa_output *output);
 
 /* Frees an output. Allowed after fork. Since 0.1. */
 CAPSA_API void capsa_output_free(capsa_output *output);

@@ -1,0 +1,49 @@
+# The shared library and its ABI. Included by the top Makefile, which sets BUILD, PREFIX, GO and VERSION.
+
+CAPSA_SONAME   := libcapsa.so.0
+CAPSA_REAL     := libcapsa.so.$(VERSION)
+CAPSA_OBJ      := $(BUILD)/obj/libcapsa.so
+CAPSA_INCLUDES := include/capsa.h
+
+# The version script and the soname are not among the flags that cgo lets source files set.
+CAPSA_EXTLDFLAGS := -Wl,-soname,$(CAPSA_SONAME) -Wl,--version-script=$(CURDIR)/libcapsa/capsa.map \
+	-Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro
+
+.PHONY: FORCE install check-abi record-abi abi
+
+FORCE:
+
+# With debugging information: abidw reads the C types from it. Whether anything is to be done is go build's business.
+$(CAPSA_OBJ): FORCE
+	@mkdir -p $(@D)
+	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -ldflags="-extldflags '$(CAPSA_EXTLDFLAGS)'" -o $@ ./libcapsa
+
+$(BUILD)/$(CAPSA_REAL): $(CAPSA_OBJ)
+	strip --strip-unneeded -o $@ $<
+
+$(BUILD)/$(CAPSA_SONAME): $(BUILD)/$(CAPSA_REAL)
+	ln -sf $(CAPSA_REAL) $@
+
+$(BUILD)/libcapsa.so: $(BUILD)/$(CAPSA_SONAME) $(BUILD)/capsa.pc
+	ln -sf $(CAPSA_SONAME) $@
+
+$(BUILD)/capsa.pc: libcapsa/capsa.pc.in $(MAKEFILE_LIST)
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< > $@
+
+install: $(BUILD)/libcapsa.so ## installs library, header and capsa.pc below DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(BUILD)/$(CAPSA_REAL) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf $(CAPSA_REAL) $(DESTDIR)$(PREFIX)/lib/$(CAPSA_SONAME)
+	ln -sf $(CAPSA_SONAME) $(DESTDIR)$(PREFIX)/lib/libcapsa.so
+	install -m 644 $(CAPSA_INCLUDES) $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/capsa.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
+
+check-abi: $(BUILD)/libcapsa.so ## exported symbols and ABI against the recorded ones
+	libcapsa/check-abi.sh $(BUILD)
+
+record-abi: $(BUILD)/libcapsa.so ## records symbols and ABI after an intended addition
+	libcapsa/check-abi.sh --record $(BUILD)
+
+abi: $(BUILD)/libcapsa.so check-abi ## clients of the library in C, C++ and Rust
+	BUILD=$(BUILD) tests/abi/run.sh

@@ -1,0 +1,110 @@
+/* builder.c - the public functions of capsa_builder. */
+#include "shim.h"
+
+#include "_cgo_export.h"
+#include <string.h>
+
+capsa_status capsa_builder_new(capsa_builder **out, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(out);
+    uintptr_t token = 0;
+    capsa_status s = goBuilderNew(&token, &call);
+    if (s == CAPSA_OK) *out = (capsa_builder *)token;
+    return s;
+}
+
+capsa_status capsa_builder_clone(capsa_builder *builder, capsa_builder **out, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(out);
+    uintptr_t token = 0;
+    capsa_status s = goBuilderClone(SHIM_TOKEN(builder), &token, &call);
+    if (s == CAPSA_OK) *out = (capsa_builder *)token;
+    return s;
+}
+
+void capsa_builder_free(capsa_builder *builder) {
+    if (builder && !shim_forked) goBuilderFree(SHIM_TOKEN(builder));
+}
+
+capsa_status capsa_builder_set_name(capsa_builder *builder, const char *name, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(name);
+    return goBuilderSetName(SHIM_TOKEN(builder), (char *)name, strlen(name), &call);
+}
+
+capsa_status capsa_builder_set_backend(capsa_builder *builder, const char *name, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(name);
+    return goBuilderSetBackend(SHIM_TOKEN(builder), (char *)name, strlen(name), &call);
+}
+
+capsa_status capsa_builder_boot_linux(capsa_builder *builder, const char *kernel_path, const char *initrd_path,
+                                      capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(kernel_path);
+    return goBuilderBootLinux(SHIM_TOKEN(builder), (char *)kernel_path, strlen(kernel_path), (char *)initrd_path,
+                              initrd_path ? strlen(initrd_path) : 0, &call);
+}
+
+capsa_status capsa_builder_cmdline_arg(capsa_builder *builder, const char *arg, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(arg);
+    return goBuilderCmdlineArg(SHIM_TOKEN(builder), (char *)arg, strlen(arg), &call);
+}
+
+capsa_status capsa_builder_set_cmdline(capsa_builder *builder, const char *cmdline, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetCmdline(SHIM_TOKEN(builder), (char *)cmdline, cmdline ? strlen(cmdline) : 0, &call);
+}
+
+capsa_status capsa_builder_set_cpus(capsa_builder *builder, uint32_t cpus, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetCPUs(SHIM_TOKEN(builder), cpus, &call);
+}
+
+capsa_status capsa_builder_set_memory_mib(capsa_builder *builder, uint64_t mib, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetMemoryMiB(SHIM_TOKEN(builder), mib, &call);
+}
+
+capsa_status capsa_builder_set_timeout(capsa_builder *builder, int64_t timeout_ms, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetTimeout(SHIM_TOKEN(builder), timeout_ms, &call);
+}
+
+capsa_status capsa_builder_set_console(capsa_builder *builder, const capsa_console_options *options,
+                                       capsa_error **err) {
+    SHIM_ENTER(err);
+    capsa_console_options known = CAPSA_CONSOLE_OPTIONS_INIT;
+    if (options) {
+        capsa_status s = shim_check_struct(&call, options, sizeof known, sizeof known, "capsa_console_options");
+        if (s != CAPSA_OK) return s;
+        memcpy(&known, options, sizeof known);
+    }
+    return goBuilderSetConsole(SHIM_TOKEN(builder), &known, &call);
+}
+
+capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(json);
+    return goBuilderToJSON(SHIM_TOKEN(builder), json, &call);
+}
+
+capsa_status capsa_builder_from_json(const char *json, size_t len, capsa_builder **out, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(json);
+    SHIM_NEED(out);
+    uintptr_t token = 0;
+    capsa_status s = goBuilderFromJSON((char *)json, len, &token, &call);
+    if (s == CAPSA_OK) *out = (capsa_builder *)token;
+    return s;
+}
+
+capsa_status capsa_builder_build(capsa_builder *builder, capsa_vm **out, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(out);
+    uintptr_t token = 0;
+    capsa_status s = goBuilderBuild(SHIM_TOKEN(builder), &token, &call);
+    if (s == CAPSA_OK) *out = (capsa_vm *)token;
+    return s;
+}

@@ -1,0 +1,68 @@
+package main
+
+/*
+#include "priv.h"
+*/
+import "C"
+
+import (
+	"unsafe"
+
+	"github.com/libcapsa/libcapsa/capsa"
+)
+
+// bytesPointer is the address of the first byte of b, for a C function that does
+// not keep it.
+func bytesPointer(b []byte) *C.char {
+	// SAFETY: b is kept alive by the caller, whose cgo call pins it; C gets the length beside it. An empty slice gives
+	// a pointer that C does not follow.
+	return (*C.char)(unsafe.Pointer(unsafe.SliceData(b)))
+}
+
+// callerBytes is memory of the caller of the library as a slice. It is valid
+// until the public function returns, and the caller must not change it meanwhile.
+// Preconditions: n <= PTRDIFF_MAX, checked in C.
+func callerBytes(p unsafe.Pointer, n C.size_t) []byte {
+	if n == 0 {
+		return nil
+	}
+	// SAFETY: the header demands n readable (or writable) bytes at p, which C has checked for NULL; p is C memory, so
+	// the garbage collector does not care. No slice outlives the public call, which waits for the operation to end.
+	return unsafe.Slice((*byte)(p), n)
+}
+
+// callerString copies a text of the caller.
+func callerString(p *C.char, n C.size_t) string {
+	// SAFETY: as callerBytes; the conversion copies.
+	return string(callerBytes(unsafe.Pointer(p), n))
+}
+
+// callerPatterns is the array of patterns that C has copied and checked.
+func callerPatterns(p *C.capsa_pattern, n C.size_t) []C.capsa_pattern {
+	// SAFETY: console.c passes its own array of n elements, which lives until the public function returns.
+	return unsafe.Slice(p, n)
+}
+
+// newText gives the caller a copy of b that capsa_mem_free frees.
+func newText(out **C.char, b []byte) error {
+	text := C.priv_text_new(unsafe.Pointer(bytesPointer(b)), C.size_t(len(b)))
+	if text == nil {
+		return errorf(capsa.KindNoMemory, "", "no memory for a text of %d bytes", len(b))
+	}
+	*out = text
+	return nil
+}
+
+// newOutput gives the caller an output object with a copy of b, unless it wants
+// none.
+func newOutput(out *C.uintptr_t, b []byte, missing uint64) error {
+	if out == nil {
+		return nil
+	}
+	h := C.priv_output_new(unsafe.Pointer(bytesPointer(b)), C.size_t(len(b)), C.uint64_t(missing))
+	if h == 0 {
+		return errorf(capsa.KindNoMemory, "", "no memory for an output of %d bytes", len(b))
+	}
+	*out = h
+	return nil
+}

@@ -1,0 +1,110 @@
+/* vm.c - the public functions of capsa_vm. */
+#include "shim.h"
+
+#include "_cgo_export.h"
+#include <string.h>
+
+capsa_status capsa_vm_start(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, capsa_error **err) {
+    SHIM_ENTER(err);
+    return shim_finish(&call, goVMStart(SHIM_TOKEN(vm), timeout_ms, SHIM_TOKEN(cancel), &call));
+}
+
+capsa_status capsa_vm_wait(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, capsa_exit_info *info,
+                           capsa_error **err) {
+    SHIM_ENTER(err);
+    capsa_exit_info known = CAPSA_EXIT_INFO_INIT;
+    if (info) {
+        capsa_status s = shim_check_struct(&call, info, sizeof known, sizeof known, "capsa_exit_info");
+        if (s != CAPSA_OK) return s;
+        known.size = info->size;
+    }
+    capsa_status s = shim_finish(&call, goVMWait(SHIM_TOKEN(vm), timeout_ms, SHIM_TOKEN(cancel), &known, &call));
+    if (info && known.cause != CAPSA_CAUSE_NONE) memcpy(info, &known, sizeof known);
+    return s;
+}
+
+capsa_status capsa_vm_exit_json(capsa_vm *vm, char **json, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(json);
+    return goVMExitJSON(SHIM_TOKEN(vm), json, &call);
+}
+
+capsa_status capsa_vm_stop(capsa_vm *vm, int64_t grace_ms, capsa_cancel *cancel, uint32_t *stage, capsa_error **err) {
+    SHIM_ENTER(err);
+    uint32_t unwanted = 0;
+    return shim_finish(&call, goVMStop(SHIM_TOKEN(vm), grace_ms, SHIM_TOKEN(cancel), stage ? stage : &unwanted, &call));
+}
+
+capsa_status capsa_vm_kill(capsa_vm *vm, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goVMKill(SHIM_TOKEN(vm), &call);
+}
+
+capsa_status capsa_vm_pause(capsa_vm *vm, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goVMPause(SHIM_TOKEN(vm), &call);
+}
+
+capsa_status capsa_vm_resume(capsa_vm *vm, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goVMResume(SHIM_TOKEN(vm), &call);
+}
+
+capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(state);
+    return goVMState(SHIM_TOKEN(vm), state, &call);
+}
+
+capsa_status capsa_vm_stats_json(capsa_vm *vm, char **json, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(json);
+    return goVMStatsJSON(SHIM_TOKEN(vm), json, &call);
+}
+
+capsa_status capsa_vm_boot_log(capsa_vm *vm, capsa_output **out, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(out);
+    uintptr_t token = 0;
+    capsa_status s = goVMBootLog(SHIM_TOKEN(vm), &token, &call);
+    if (s == CAPSA_OK) *out = (capsa_output *)token;
+    return s;
+}
+
+capsa_status capsa_vm_event_fd(capsa_vm *vm, int *fd, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(fd);
+    return goVMEventFD(SHIM_TOKEN(vm), fd, &call);
+}
+
+capsa_status capsa_vm_next_event(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, capsa_event *event,
+                                 char **json, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(event);
+    capsa_event known = CAPSA_EVENT_INIT;
+    capsa_status s = shim_check_struct(&call, event, sizeof known, sizeof known, "capsa_event");
+    if (s != CAPSA_OK) return s;
+    known.size = event->size;
+    s = shim_finish(&call, goVMNextEvent(SHIM_TOKEN(vm), timeout_ms, SHIM_TOKEN(cancel), &known, json, &call));
+    if (s == CAPSA_OK) memcpy(event, &known, sizeof known);
+    return s;
+}
+
+capsa_status capsa_vm_exit_fd(capsa_vm *vm, int *fd, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(fd);
+    return goVMExitFD(SHIM_TOKEN(vm), fd, &call);
+}
+
+capsa_status capsa_vm_console(capsa_vm *vm, capsa_console **out, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(out);
+    uintptr_t token = 0;
+    capsa_status s = goVMConsole(SHIM_TOKEN(vm), &token, &call);
+    if (s == CAPSA_OK) *out = (capsa_console *)token;
+    return s;
+}
+
+void capsa_vm_free(capsa_vm *vm) {
+    if (vm && !shim_forked) goVMFree(SHIM_TOKEN(vm));
+}
