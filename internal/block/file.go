@@ -1,0 +1,203 @@
+//go:build linux
+
+package block
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libcapsa/libcapsa/internal/block/iovec"
+)
+
+// maxIOV is the longest list of buffers that one system call takes: UIO_MAXIOV
+// (include/uapi/linux/uio.h).
+const maxIOV = 1024
+
+// file is an open regular file or block device. It implements qcow2.Storage.
+type file struct {
+	path   string
+	f      *os.File // buffered; holds the lock
+	fd     int      // of f
+	direct *os.File // O_DIRECT, nil when not asked for
+	align  uint64   // of direct I/O, in bytes
+	device bool
+	id     fileID
+}
+
+// fileID says whether two files are the same.
+type fileID struct{ dev, ino uint64 }
+
+// openFile opens path, and waits for nothing: a FIFO is refused like everything that
+// is neither a regular file nor a block device.
+func openFile(path string, write, direct bool) (*file, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	out, err := newFile(path, f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if direct {
+		if err := out.openDirect(flags); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func newFile(path string, f *os.File) (*file, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, os.NewSyscallError("fstat", err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFBLK:
+	default:
+		return nil, errors.New("it is neither a regular file nor a block device")
+	}
+	return &file{path: path, f: f, fd: int(f.Fd()), device: st.Mode&unix.S_IFMT == unix.S_IFBLK, id: fileID{st.Dev, st.Ino}}, nil
+}
+
+// openDirect opens the same file once more for direct I/O.
+func (f *file) openDirect(flags int) error {
+	d, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.fd), flags|unix.O_CLOEXEC|unix.O_DIRECT, 0)
+	if errors.Is(err, unix.EINVAL) {
+		return errors.New("its file system has no direct I/O")
+	}
+	if err != nil {
+		return err
+	}
+	f.direct, f.align = d, 4096 // what every device takes, when the kernel does not say
+	var stx unix.Statx_t
+	err = unix.Statx(int(d.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &stx)
+	if err == nil && stx.Mask&unix.STATX_DIOALIGN != 0 && stx.Dio_offset_align != 0 {
+		f.align = uint64(max(stx.Dio_offset_align, stx.Dio_mem_align))
+	}
+	return nil
+}
+
+// handle is the descriptor for an I/O of these buffers: the direct one when offset,
+// lengths and addresses allow it.
+func (f *file) handle(bufs [][]byte, off uint64) int {
+	if f.direct == nil || off%f.align != 0 {
+		return f.fd
+	}
+	for _, b := range bufs {
+		if uint64(len(b))%f.align != 0 || address(b)%uintptr(f.align) != 0 {
+			return f.fd
+		}
+	}
+	return int(f.direct.Fd())
+}
+
+// ReadAt fills bufs; beyond the end of the file there are zeroes.
+func (f *file) ReadAt(bufs [][]byte, off uint64) error {
+	return f.transfer("preadv", unix.Preadv, bufs, off, func(rest [][]byte) error {
+		iovec.Zero(rest)
+		return nil
+	})
+}
+
+// WriteAt writes bufs whole.
+func (f *file) WriteAt(bufs [][]byte, off uint64) error {
+	return f.transfer("pwritev", unix.Pwritev, bufs, off, func([][]byte) error {
+		return os.NewSyscallError("pwritev", unix.ENOSPC) // a device's end
+	})
+}
+
+// transfer moves bufs by as many calls as it takes; atEnd handles what is left when
+// a call moves nothing.
+func (f *file) transfer(name string, call func(int, [][]byte, int64) (int, error), bufs [][]byte, off uint64,
+	atEnd func([][]byte) error) error {
+	fd := f.handle(bufs, off)
+	if len(bufs) == 1 { // no list to be kept
+		if n, err := call(fd, bufs, int64(off)); err == nil && n == len(bufs[0]) {
+			return nil
+		}
+	}
+	left := append([][]byte(nil), bufs...)
+	for left = iovec.Advance(left, 0); len(left) > 0; left = iovec.Advance(left, 0) {
+		n, err := call(fd, left[:min(len(left), maxIOV)], int64(off))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return os.NewSyscallError(name, err)
+		case n == 0:
+			return atEnd(left)
+		}
+		left = iovec.Advance(left, n)
+		off += uint64(n)
+		if fd != f.fd {
+			fd = f.handle(left, off) // a short transfer may end unaligned
+		}
+	}
+	return nil
+}
+
+// Sync makes data and size durable.
+func (f *file) Sync() error {
+	return retry("fdatasync", func() error { return unix.Fdatasync(f.fd) })
+}
+
+// PunchHole gives the space of a range back; it reads as zeroes. The error is
+// unix.EOPNOTSUPP when the file system cannot.
+func (f *file) PunchHole(off, n uint64) error {
+	return f.allocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+}
+
+// ZeroRange makes a range read as zeroes and keeps its space.
+func (f *file) ZeroRange(off, n uint64) error {
+	return f.allocate(unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+}
+
+func (f *file) allocate(mode uint32, off, n uint64) error {
+	if n == 0 {
+		return nil
+	}
+	return retry("fallocate", func() error {
+		return unix.Fallocate(f.fd, mode, int64(off), int64(n))
+	})
+}
+
+// Size is the size in bytes.
+func (f *file) Size() (uint64, error) {
+	if f.device {
+		n, err := f.f.Seek(0, 2) // no other user of this descriptor's position
+		return uint64(n), err
+	}
+	st, err := f.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return uint64(st.Size()), nil
+}
+
+// Close releases descriptors and locks.
+func (f *file) Close() error {
+	err := f.f.Close()
+	if f.direct != nil {
+		err = errors.Join(err, f.direct.Close())
+	}
+	return err
+}
+
+// retry repeats an interrupted system call.
+func retry(name string, call func() error) error {
+	for {
+		err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError(name, err)
+		}
+	}
+}
