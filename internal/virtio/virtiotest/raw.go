@@ -42,6 +42,9 @@ func NewRaw(t testing.TB, mem *guestmem.Memory, base uint64, size uint16) *Raw {
 // RawSize is how many bytes NewRaw uses at its base.
 func RawSize(size uint16) uint64 { return 26*uint64(size) + 12 + 128 }
 
+// Mem is the memory the ring is in.
+func (r *Raw) Mem() *guestmem.Memory { return r.mem }
+
 func (r *Raw) check(err error) {
 	r.t.Helper()
 	require.NoError(r.t, err)
