@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/libcapsa/libcapsa/internal/guestmem"
@@ -29,6 +30,9 @@ type image struct {
 // openImage opens a regular file. It never waits: O_NONBLOCK keeps the open of a FIFO or of a device from blocking, and such
 // files are then refused without a read.
 func openImage(op, path string) (*image, error) {
+	if strings.ContainsRune(path, 0) {
+		return nil, vm.Errorf(vm.KindConfig, op, "path %q contains a NUL byte", path).WithHint("no file can have that name")
+	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return nil, openError(op, path, err)

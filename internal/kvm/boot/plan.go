@@ -97,21 +97,24 @@ func initrdError(p Params, kernel guestmem.Span, max uint64) error {
 	return e.WithHint("make the initrd smaller, or give the guest that much memory above " + human(layout.LowMemEnd))
 }
 
-// human is a size for messages: in the largest unit up to GiB in which it is at least 1, with a decimal unless it is whole.
+// human is a size for messages: whole GiB, else MiB or KiB, with a decimal unless it is whole.
 func human(n uint64) string {
-	for _, u := range []struct {
-		size uint64
-		name string
-	}{{1 << 30, "GiB"}, {mib, "MiB"}, {1 << 10, "KiB"}} {
-		if n < u.size {
-			continue
-		}
-		if n%u.size == 0 {
-			return fmt.Sprintf("%d %s", n/u.size, u.name)
-		}
-		return fmt.Sprintf("%.1f %s", float64(n)/float64(u.size), u.name)
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= mib:
+		return inUnits(n, mib, "MiB")
+	case n >= 1<<10:
+		return inUnits(n, 1<<10, "KiB")
 	}
 	return fmt.Sprintf("%d bytes", n)
+}
+
+func inUnits(n, unit uint64, name string) string {
+	if n%unit == 0 {
+		return fmt.Sprintf("%d %s", n/unit, name)
+	}
+	return fmt.Sprintf("%.1f %s", float64(n)/float64(unit), name)
 }
 
 // humanMiB is a size in whole MiB, rounded up: guest memory is given in MiB.
