@@ -230,9 +230,10 @@ func checkKeys(data []byte, p *Problems) error {
 	return nil
 }
 
+// unexpectedEnd says in words that the text ends too early.
 func unexpectedEnd(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("the JSON is incomplete")
 	}
 	return err
 }

@@ -1,0 +1,166 @@
+package vm_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/libcapsa/libcapsa/internal/vm"
+)
+
+const fullJSON = `{
+  "name": "web",
+  "boot": {"kernel": "/k", "initrd": "/i", "args": ["quiet", "a=b"]},
+  "cpus": 2,
+  "memory_mib": 768,
+  "console": {"ring_size": 65536, "cols": 100, "rows": 40},
+  "timeout_ms": 1500,
+  "backend": "kvm"
+}`
+
+func fullConfig() vm.Config {
+	return vm.Config{
+		Name:    "web",
+		Boot:    vm.LinuxBoot{Kernel: "/k", Initrd: "/i", Args: []string{"quiet", "a=b"}},
+		CPUs:    2,
+		Memory:  768 * vm.MiB,
+		Console: vm.ConsoleConfig{RingSize: 65536, Cols: 100, Rows: 40},
+		Timeout: 1500 * time.Millisecond,
+		Backend: "kvm",
+	}
+}
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	var c vm.Config
+	require.NoError(t, json.Unmarshal([]byte(fullJSON), &c))
+	require.Equal(t, fullConfig(), c)
+	text, err := json.Marshal(c)
+	require.NoError(t, err)
+	require.JSONEq(t, fullJSON, string(text))
+}
+
+func TestJSONKeepsDefaults(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{`{"boot": {"kernel": "/k"}}`, `{"boot": {"kernel": "/k", "cmdline": null}, "console": null, "cpus": null}`} {
+		c := vm.DefaultConfig()
+		require.NoError(t, json.Unmarshal([]byte(text), &c))
+		want := vm.DefaultConfig()
+		want.Boot.Kernel = "/k"
+		require.Equal(t, want, c)
+	}
+	var c vm.Config
+	require.NoError(t, json.Unmarshal([]byte(`{"boot": {"cmdline": ""}}`), &c))
+	require.NotNil(t, c.Boot.Cmdline, "an empty command line is one")
+	text, err := json.Marshal(c)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"cmdline":""`)
+}
+
+func TestJSONRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text string
+		field      string // that is complained about
+		says       string
+	}{
+		{"empty", ``, "", "incomplete"},
+		{"nothing but space", ` `, "", "incomplete"},
+		{"array", `[]`, "", "not a JSON object"},
+		{"string", `"x"`, "", "not a JSON object"},
+		{"null", `null`, "", "not a JSON object"},
+		{"truncated", `{"cpus": 1`, "", "incomplete"},
+		{"two objects", `{} {}`, "", "after the JSON object"},
+		{"rubbish after", `{} x`, "", "after"},
+		{"unknown key", `{"cpu": 1}`, "cpu", "known are"},
+		{"unknown inner key", `{"boot": {"kernle": "/k"}}`, "boot.kernle", "known are: kernel"},
+		{"other case", `{"CPUs": 1}`, "CPUs", "unknown"},
+		{"dotted key", `{"boot.kernel": "/k"}`, "boot.kernel", "unknown"},
+		{"empty key", `{"": {"": {"": 1}}}`, "", "unknown"},
+		{"twice", `{"cpus": 1, "cpus": 2}`, "cpus", "twice"},
+		{"boot twice", `{"boot": {"kernel": "/a"}, "boot": {"kernel": "/b"}}`, "boot", "twice"},
+		{"boot is a list", `{"boot": []}`, "", "boot is not an object"},
+		{"boot is a number", `{"boot": 1}`, "boot", "number"},
+		{"cpus is a string", `{"cpus": "2"}`, "cpus", "string"},
+		{"cpus is a fraction", `{"cpus": 1.5}`, "cpus", "1.5"},
+		{"negative memory", `{"memory_mib": -1}`, "memory_mib", "-1"},
+		{"memory that would wrap", `{"memory_mib": 17592186044417}`, "memory_mib", "at most"},
+		{"cols out of range", `{"console": {"cols": 65536}}`, "console.cols", "65536"},
+		{"timeout that would wrap", `{"timeout_ms": 9223372036854775807}`, "timeout_ms", "range"},
+		{"args is a string", `{"boot": {"args": "quiet"}}`, "boot.args", "string"},
+		{"not UTF-8", "{\"name\": \"\xff\"}", "", "UTF-8"},
+		{"deep", strings.Repeat(`{"boot":`, 100000), "", ""},
+		{"deep list", `{"boot": {"args": ` + strings.Repeat(`[`, 100000), "", ""},
+		{"huge", `{"name": "` + strings.Repeat("x", vm.MaxConfigJSON) + `"}`, "", "at most"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := fullConfig()
+			err := c.UnmarshalJSON([]byte(test.text))
+			require.ErrorIs(t, err, vm.KindConfig)
+			require.ErrorContains(t, err, test.says)
+			if test.field != "" {
+				require.Contains(t, fields(t, err), test.field)
+			}
+			require.Equal(t, fullConfig(), c, "a failed decode changes nothing")
+		})
+	}
+}
+
+func TestJSONReportsEveryKey(t *testing.T) {
+	t.Parallel()
+	var c vm.Config
+	err := c.UnmarshalJSON([]byte(`{"a": [{"cpus": 1}], "cpus": 1, "boot": {"b": {}}, "cpus": 2, "console": {"c": null}}`))
+	require.Equal(t, []string{"a", "boot.b", "cpus", "console.c"}, fields(t, err))
+}
+
+func TestJSONCannotSay(t *testing.T) {
+	t.Parallel()
+	c := fullConfig()
+	c.Memory++
+	c.Boot.Kernel = "/\xff"
+	c.Boot.Args = append(c.Boot.Args, "\xfe")
+	_, err := c.MarshalJSON()
+	require.ErrorIs(t, err, vm.KindConfig)
+	require.Equal(t, []string{"memory_mib", "boot.kernel", "boot.args[2]"}, fields(t, err))
+
+	c = fullConfig()
+	c.Timeout = time.Nanosecond
+	text, err := c.MarshalJSON()
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"timeout_ms":1,`, "rounded up: 0 would mean none")
+}
+
+// FuzzConfigJSON: no input panics; what decodes and is valid encodes to a form that
+// decodes to the same.
+func FuzzConfigJSON(f *testing.F) {
+	for _, seed := range []string{
+		fullJSON, `{}`, `{"boot":{"cmdline":""}}`, `{"cpus":1,"cpus":2}`, `{"memory_mib":17592186044417}`,
+		`{"boot":null,"console":{"cols":65535}}`, `[`, `{"":{"":1}}`, `{"timeout_ms":-9223372036854}`, `{"name":"\ud800"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := vm.DefaultConfig()
+		if err := c.UnmarshalJSON(data); err != nil {
+			require.ErrorIs(t, err, vm.KindConfig)
+			require.Equal(t, vm.DefaultConfig(), c)
+			return
+		}
+		if c.Validate() != nil {
+			return
+		}
+		text, err := c.MarshalJSON()
+		require.NoError(t, err)
+		var again vm.Config
+		require.NoError(t, again.UnmarshalJSON(text))
+		if len(c.Boot.Args) == 0 {
+			c.Boot.Args = nil
+		}
+		require.Equal(t, c, again)
+	})
+}
