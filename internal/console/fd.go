@@ -18,8 +18,7 @@ const pumpChunk = 32 << 10
 
 // FD returns a new file descriptor that is the console: reading gives the
 // output from the oldest byte kept on, writing types. It is one end of a unix
-// stream socket pair, close-on-exec, in blocking mode, pollable, and belongs to
-// the caller. Every call returns another one with a position of its own.
+// stream socket pair, close-on-exec, non-blocking, and belongs to the caller. Every call returns another one with a position of its own.
 //
 // Closing it, or shutting it down for writing, types nothing. The end of the
 // console is announced with a shutdown of both directions after the last byte,

@@ -10,9 +10,9 @@ import (
 // sendFlags: never wait. SIGPIPE is switched off on the socket.
 const sendFlags = unix.MSG_DONTWAIT
 
-// socketPair returns two connected close-on-exec stream sockets, the first of
-// them non-blocking. Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own
-// forks from inheriting them.
+// socketPair returns two connected stream sockets, close-on-exec and
+// non-blocking. Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own forks
+// from inheriting them.
 func socketPair() (own, theirs int, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -24,7 +24,11 @@ func socketPair() (own, theirs int, err error) {
 	if err != nil {
 		return -1, -1, os.NewSyscallError("socketpair", err)
 	}
-	err = os.NewSyscallError("fcntl", unix.SetNonblock(fds[0], true))
+	for _, fd := range fds {
+		if err == nil {
+			err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
+		}
+	}
 	if err == nil {
 		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1))
 	}

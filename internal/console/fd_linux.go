@@ -9,17 +9,11 @@ import (
 // sendFlags: never wait, never raise SIGPIPE in the caller's process.
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
-// socketPair returns two connected close-on-exec stream sockets, the first of
-// them non-blocking.
+// socketPair returns two connected stream sockets, close-on-exec and non-blocking.
 func socketPair() (own, theirs int, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, -1, os.NewSyscallError("socketpair", err)
-	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		_ = unix.Close(fds[0])
-		_ = unix.Close(fds[1])
-		return -1, -1, os.NewSyscallError("fcntl", err)
 	}
 	return fds[0], fds[1], nil
 }

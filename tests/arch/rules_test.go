@@ -1,0 +1,106 @@
+// Package arch holds the architecture: who may import whom, and what product
+// code never does. It reads the source of the whole module, for every platform
+// at once, and has no exceptions besides those in its tables.
+package arch
+
+const module = "github.com/libcapsa/libcapsa"
+
+// rule says what the packages of one folder may import, besides the standard
+// library and the packages of the same folder. The longest matching folder
+// counts.
+type rule struct {
+	folder string
+	// own are folders of this module, each with what is below it; one that
+	// ends in "." stands for itself alone.
+	own []string
+	// third are modules of others, each with all its packages.
+	third []string
+	// alone: packages of the same folder may not import each other either.
+	alone bool
+}
+
+// sys is the only way to system calls.
+const sys = "golang.org/x/sys"
+
+// rules is the table of ARCHITECTURE.md. Arrows go down only. A package
+// without a row is an error: a new folder needs a place in the architecture.
+var rules = []rule{
+	// The product, from the top.
+	{folder: "libcapsa", own: []string{"capsa", "internal/console", "internal/vm", "internal/safe"}, third: []string{sys}},
+	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe"}, third: []string{sys}},
+	{folder: "cmd/capsa", own: []string{"capsa"}},
+	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz."}},
+
+	// The contract between product and backends: the standard library alone.
+	{folder: "internal/vm"},
+	{folder: "internal/safe"},
+
+	// The only place that knows every backend.
+	{folder: "internal/backend", own: []string{"internal/vm", "internal/kvm.", "internal/vz.", "internal/vzd/client"}},
+
+	// The Linux backend. Its tables and registers know no ioctl; its ioctls know no machine.
+	{folder: "internal/kvm", own: []string{"internal/virtio", "internal/guestmem", "internal/vm", "internal/safe"}, third: []string{sys}},
+	{folder: "internal/kvm/kvmsys", third: []string{sys}},
+	{folder: "internal/kvm/layout", own: []string{"internal/guestmem", "internal/vm"}},
+	{folder: "internal/kvm/acpi", own: []string{"internal/kvm/layout", "internal/vm"}},
+	{folder: "internal/kvm/mptable", own: []string{"internal/kvm/layout", "internal/vm"}},
+	{folder: "internal/kvm/legacy", own: []string{"internal/kvm/layout", "internal/kvm/acpi", "internal/safe"}},
+	{folder: "internal/kvm/boot", own: []string{"internal/kvm/layout", "internal/guestmem", "internal/vm"}},
+
+	// Devices: no ioctls, no other devices, no hypervisor.
+	{folder: "internal/guestmem", third: []string{sys}},
+	{folder: "internal/virtio", own: []string{"internal/guestmem", "internal/safe"}, third: []string{sys}},
+	{folder: "internal/virtio/virtq", own: []string{"internal/guestmem"}},
+	{folder: "internal/virtio/mmio", own: transport},
+	{folder: "internal/virtio/console", own: device, alone: true},
+	{folder: "internal/virtio/rng", own: device, alone: true},
+	{folder: "internal/virtio/balloon", own: device, alone: true},
+	{folder: "internal/virtio/net", own: device, alone: true},
+	{folder: "internal/virtio/vsock", own: device, alone: true},
+	{folder: "internal/virtio/fs", own: device, alone: true},
+	{folder: "internal/virtio/blk", own: append([]string{"internal/block"}, device...), alone: true},
+
+	// The host's side of devices: no queues, no hypervisor.
+	{folder: "internal/console", own: []string{"internal/safe"}, third: []string{sys}},
+	{folder: "internal/block", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/klauspost/compress"}},
+	{folder: "internal/fuse", own: []string{"internal/safe"}, third: []string{sys, "github.com/hanwen/go-fuse/v2"}},
+	{folder: "internal/net", own: []string{"internal/safe"}, third: []string{
+		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
+	}},
+	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
+
+	// The macOS backend and the daemon. plan runs everywhere.
+	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
+	{folder: "internal/vz/plan", own: []string{"internal/vm"}},
+	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
+
+	// Test kits: importable by tests alone (see kits).
+	{folder: "internal/vmtest", own: []string{"internal/vm", "internal/safe"}, third: []string{testify}},
+	{folder: "internal/virtio/virtiotest", own: []string{"internal/virtio", "internal/guestmem"}, third: []string{sys, testify}},
+	{folder: "internal/kvm/kvmtest", own: []string{"internal/kvm/kvmsys"}, third: []string{sys, testify}},
+
+	// What runs in the guest, and what builds it.
+	{folder: "guest", own: []string{"internal/agent/wire"}, third: []string{sys}},
+	{folder: "tests", own: []string{"capsa", "guest"}, third: []string{sys, testify}},
+}
+
+const testify = "github.com/stretchr/testify"
+
+var (
+	transport = []string{"internal/virtio.", "internal/virtio/virtq", "internal/guestmem", "internal/safe"}
+	device    = transport
+)
+
+// kits are folders that production code never imports.
+var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/kvm/kvmtest", "tests"}
+
+// tops are folders that nothing imports.
+var tops = []string{"libcapsa", "cmd"}
+
+// cgo names the only folders with import "C".
+var cgo = []string{"libcapsa", "internal/vz"}
+
+// platforms are listed one after the other, since imports depend on them.
+var platforms = []struct{ os, arch string }{
+	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "arm64"}, {"darwin", "amd64"},
+}
