@@ -118,6 +118,9 @@ type model struct {
 
 func newModel(t *testing.T) *model {
 	t.Helper()
+	if raceDetector {
+		t.Skip("one goroutine: the race detector has nothing to see, and takes ten times as long")
+	}
 	mem, err := guestmem.Heap(guestmem.Span{Base: 0, Size: modelSize})
 	if err != nil {
 		t.Fatal(err)
