@@ -102,6 +102,7 @@ func goConsoleWrite(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, data unsafe
 	return onConsole(h, c, "console.write", func(t *terminal) error {
 		n := 0
 		return t.wait(c, "console.write", ms, cancel, wait{
+			strict: true,
 			run: func(ctx context.Context) (err error) {
 				n, err = t.con.Write(ctx, callerBytes(data, size))
 				return err
@@ -194,14 +195,14 @@ func goConsoleRun(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, command *C.ch
 //export goConsoleInterrupt
 func goConsoleInterrupt(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, c *C.priv_call) C.capsa_status {
 	return onConsole(h, c, "console.interrupt", func(t *terminal) error {
-		return t.wait(c, "console.interrupt", ms, cancel, wait{run: t.con.SendInterrupt})
+		return t.wait(c, "console.interrupt", ms, cancel, wait{strict: true, run: t.con.SendInterrupt})
 	})
 }
 
 //export goConsoleEOF
 func goConsoleEOF(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, c *C.priv_call) C.capsa_status {
 	return onConsole(h, c, "console.eof", func(t *terminal) error {
-		return t.wait(c, "console.eof", ms, cancel, wait{run: t.con.SendEOF})
+		return t.wait(c, "console.eof", ms, cancel, wait{strict: true, run: t.con.SendEOF})
 	})
 }
 

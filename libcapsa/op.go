@@ -33,9 +33,10 @@ type wait struct {
 	cancel  C.uintptr_t     // a capsa_cancel, or 0
 	life    context.Context // ends when the handle is freed
 	try     bool            // run may be called with a context that has ended, first, to see whether there is need to wait
+	strict  bool            // run does nothing when its context has ended, not even what needs no waiting
 
-	// run does the work and returns soon after ctx ends. What can be done
-	// without waiting it does even when ctx has ended.
+	// run does the work and returns soon after ctx ends. Unless strict is set,
+	// it does what needs no waiting even when ctx has ended.
 	run func(ctx context.Context) error
 	// commit stores the results of run in the caller's memory, on the caller's
 	// thread; nil when there are none. It is told run's error.
@@ -44,6 +45,21 @@ type wait struct {
 
 // expired is the context of a call that may not wait.
 var expired, _ = context.WithDeadline(context.Background(), time.Unix(1, 0))
+
+// moment is how long a strict call with timeout 0 may take: time to do what needs
+// no waiting, on a busy host too.
+const moment = 10 * time.Millisecond
+
+// now runs the call without waiting.
+func (w wait) now() error {
+	ctx := expired
+	if w.strict {
+		var stop func()
+		ctx, stop = context.WithTimeout(w.life, moment)
+		defer stop()
+	}
+	return w.finish(ctx, w.run(ctx))
+}
 
 // begin runs the call at once when it need not or must not wait. Otherwise it
 // starts an operation, leaves it in c and returns errPending.
@@ -59,7 +75,7 @@ func (w wait) begin(c *C.priv_call) error {
 		}
 	}
 	if w.timeout == 0 || w.try {
-		err := w.finish(expired, w.run(expired))
+		err := w.now()
 		if w.timeout == 0 || !errors.Is(err, capsa.KindTimeout) {
 			return err
 		}

@@ -94,7 +94,8 @@ static void open_console(void) {
     if (is_open) return;
     is_open = 1;
     *reg(0x070) = 0;
-    *reg(0x070) = 1 | 2; /* ACKNOWLEDGE, DRIVER */
+    *reg(0x070) = 1;     /* ACKNOWLEDGE */
+    *reg(0x070) = 1 | 2; /* and DRIVER */
     *reg(0x024) = 1;     /* DriverFeaturesSel */
     *reg(0x020) = 1;     /* VIRTIO_F_VERSION_1 */
     *reg(0x024) = 0;

@@ -1,0 +1,125 @@
+#!/bin/sh
+# Builds and runs the clients of the C ABI: header hygiene, C, C++ and Rust, against an installed tree.
+#
+#   BUILD                the build directory (default build)
+#   CAPSA_REQUIRE        words (kvm, rust) whose lack is a failure and not a skip
+#   CAPSA_TEST_KERNEL    a Linux kernel, and
+#   CAPSA_TEST_INITRD    its initrd, whose init is a shell on the console: boots them through every language
+#
+# usage: tests/abi/run.sh [test...]   names of C tests; default: everything
+set -eu
+cd "$(dirname "$0")/../.."
+
+build=${BUILD:-build}
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+work=$build/abi
+prefix=$work/prefix
+CC=${CC:-cc}
+CXX=${CXX:-c++}
+failed=
+
+say() { printf '%s\n' "abi: $*"; }
+required() { case ",${CAPSA_REQUIRE:-}," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# run NAME COMMAND...: one test. 77 is "not possible here", as in Automake.
+run() {
+    name=$1
+    shift
+    rc=0
+    "$@" >"$work/log" 2>&1 || rc=$?
+    case $rc in
+    0) say "ok      $name" ;;
+    77) say "skipped $name: $(tail -n 1 "$work/log")" ;;
+    *)
+        say "FAILED  $name (exit status $rc)"
+        sed 's/^/    /' "$work/log"
+        failed="$failed $name"
+        ;;
+    esac
+}
+
+mkdir -p "$work"
+rm -rf "$prefix"
+make -s install BUILD="$build" DESTDIR= PREFIX="$prefix" ${CAPSA_MAKEFLAGS:-}
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+export LD_LIBRARY_PATH="$prefix/lib"
+flags=$(pkg-config --cflags --libs capsa)
+strict="-Wall -Wextra -Werror -pedantic"
+
+# The second copy for tests/abi/c/copies.c: another file, so that the loader takes it for another library.
+cp "$prefix/lib/libcapsa.so.0" "$work/copy.so"
+export CAPSA_TEST_LIBRARY="$prefix/lib/libcapsa.so.0" CAPSA_TEST_LIBRARY_COPY="$work/copy.so"
+
+export CAPSA_TEST_GUEST="$work/guest.elf"
+$CC -m64 -std=c11 -O2 $strict -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector -mno-red-zone \
+    -mgeneral-regs-only -Wl,-T,tests/abi/guest/guest.ld -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+    tests/abi/guest/start.S tests/abi/guest/guest.c -o "$CAPSA_TEST_GUEST"
+
+hygiene() {
+    for std in c99 c11 c2x c++98 c++11 c++17 c++20; do
+        case $std in c++*) lang=c++ ;; *) lang=c ;; esac
+        for compiler in gcc clang; do
+            have $compiler || continue
+            echo '#include "capsa.h"' |
+                $compiler -x $lang -std=$std $strict -I "$prefix/include" -fsyntax-only - || return 1
+        done
+    done
+}
+
+# c_client NAME [FLAGS]: one C test, strict C11.
+c_client() {
+    $CC -std=c11 $strict -g -O1 "tests/abi/c/$1.c" $flags -ldl -pthread -o "$work/$1${3:-}" $2 && "$work/$1${3:-}"
+}
+
+c_tests=${*:-$(ls tests/abi/c/*.c | xargs -n 1 basename -s .c)}
+[ $# -gt 0 ] || run "header in C and C++" hygiene
+for t in $c_tests; do run "c/$t" c_client "$t" ""; done
+
+# The same under AddressSanitizer, with its leak check and undefined behaviour. The library handles SIGSEGV as the Go
+# runtime does, so the sanitizer must not.
+export ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_leaks=1
+for t in $c_tests; do
+    case $t in
+    copies | process) ;; # stacks and children of its own making are not for the sanitizer
+    *) run "c/$t, sanitized" c_client "$t" "-fsanitize=address,undefined -fno-sanitize-recover=undefined" .asan ;;
+    esac
+done
+
+examples() {
+    $CC -std=c11 $strict examples/hello.c $flags -o "$work/hello-c" &&
+        $CXX -std=c++17 $strict examples/hello.cpp $flags -o "$work/hello-cpp"
+}
+
+cpp_client() {
+    $CXX -std=c++17 $strict -g tests/abi/cpp/client.cpp $flags -pthread -o "$work/cpp" && "$work/cpp"
+}
+
+rust_client() {
+    CARGO_TARGET_DIR="$work/cargo" cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml &&
+        CARGO_TARGET_DIR="$work/cargo" cargo build --quiet --offline --manifest-path examples/rust/Cargo.toml
+}
+
+# linux_hello NAME PROGRAM: an example boots Linux, whose init greets and powers off.
+linux_hello() {
+    "$work/$1" "$CAPSA_TEST_KERNEL" "$CAPSA_TEST_INITRD" | tee /dev/stderr | grep -q .
+}
+
+if [ $# -eq 0 ]; then
+    run "examples" examples
+    run "c++" cpp_client
+    if have cargo; then
+        run "rust" rust_client
+    elif required rust; then
+        say "FAILED  rust: no cargo, and CAPSA_REQUIRE demands rust"
+        failed="$failed rust"
+    else
+        say "skipped rust: no cargo on this machine"
+    fi
+fi
+
+if [ "$failed" ]; then
+    say "failed:$failed"
+    exit 1
+fi
+say "all well"
