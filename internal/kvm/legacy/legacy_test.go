@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"bytes"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -243,41 +244,55 @@ func TestRTCSet(t *testing.T) {
 	require.EqualValues(t, rtcDValid, c.get(rtcD), "read-only")
 }
 
-func TestBus(t *testing.T) {
+// TestMachine reaches every device through its port.
+func TestMachine(t *testing.T) {
 	var got bytes.Buffer
 	b, c := machine(&got)
-	b.Write(layout.SerialPort, []byte{'!'})
+	b.write(layout.SerialPort, []byte{'!'})
 	require.Equal(t, "!", got.String())
 	p := []byte{1, 2, 3, 4}
-	b.Read(0x1234, p)
-	require.Equal(t, []byte{0xFF, 0xFF, 0xFF, 0xFF}, p, "nobody there")
-	b.Write(0x1234, p)
-	b.Read(layout.I8042StatusPort, p)
-	require.Equal(t, []byte{i8042Absent, 0xFF, 0xFF, 0xFF}, p, "ends with the device")
-	b.Read(0xFFFF, p)
-	b.Write(layout.PowerPort+layout.PowerPorts-1, p)
-	b.Write(layout.I8042StatusPort, []byte{0xFE})
-	b.Write(layout.ResetPort, []byte{layout.ResetValue})
-	b.Write(layout.SleepControlPort, []byte{0x34})
+	b.read(layout.I8042StatusPort, p)
+	require.Equal(t, []byte{i8042Absent, 2, 3, 4}, p)
+	b.write(layout.PowerPort+layout.PowerPorts-1, p)
+	b.write(layout.I8042StatusPort, []byte{0xFE})
+	b.write(layout.ResetPort, []byte{layout.ResetValue})
+	b.write(layout.SleepControlPort, []byte{0x34})
 	require.Equal(t, counters{off: 1, reset: 2}, *c)
-	require.True(t, b.Has(layout.RTCPort))
-	require.False(t, b.Has(layout.RTCPort+layout.RTCPorts))
+}
 
-	for _, bad := range []struct{ first, count uint16 }{{0x3FF, 1}, {0x3F0, 9}, {0xFFFF, 2}, {0x900, 0}} {
-		require.Panics(t, func() { b.Add(bad.first, bad.count, c.power()) })
+// TestWide gives accesses that are wider than the registers: every byte is answered, and none goes anywhere else.
+func TestWide(t *testing.T) {
+	var c counters
+	for name, d := range map[string]Device{
+		"serial": NewSerial(io.Discard), "clock": NewRTC(time.Now), "power": c.power(),
+		"data": NewI8042(func() {}).Data(), "status": NewI8042(func() {}).Command(),
+	} {
+		for offset := range uint16(16) {
+			for _, n := range []int{0, 1, 2, 3, 4, 8} {
+				p := make([]byte, n)
+				d.Write(offset, p)
+				d.Read(offset, p)
+				if offset >= layout.SerialPorts && n > 0 {
+					require.Contains(t, []byte{0, floating}, p[0], name)
+				}
+			}
+			d.Read(0xFFFF, make([]byte, 8))
+			d.Write(0xFFFF, make([]byte, 8))
+		}
 	}
+	require.Equal(t, counters{}, c)
 }
 
 // machine is a bus with all devices where the machine has them.
-func machine(out *bytes.Buffer) (*Bus, *counters) {
-	c, b := &counters{}, &Bus{}
+func machine(out *bytes.Buffer) (bus, *counters) {
+	c, b := &counters{}, bus{}
 	k := NewI8042(func() { c.reset++ })
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	b.Add(layout.SerialPort, layout.SerialPorts, NewSerial(out))
-	b.Add(layout.RTCPort, layout.RTCPorts, NewRTC(func() time.Time { now = now.Add(time.Hour); return now }))
-	b.Add(layout.I8042Port, 1, k.Data())
-	b.Add(layout.I8042StatusPort, 1, k.Command())
-	b.Add(layout.PowerPort, layout.PowerPorts, c.power())
+	b.add(layout.SerialPort, layout.SerialPorts, NewSerial(out))
+	b.add(layout.RTCPort, layout.RTCPorts, NewRTC(func() time.Time { now = now.Add(time.Hour); return now }))
+	b.add(layout.I8042Port, 1, k.Data())
+	b.add(layout.I8042StatusPort, 1, k.Command())
+	b.add(layout.PowerPort, layout.PowerPorts, c.power())
 	return b, c
 }
 
@@ -297,9 +312,9 @@ func FuzzPorts(f *testing.F) {
 			port := uint16(calls[1]) | uint16(calls[2])<<8
 			p := bytes.Repeat(calls[3:4], 1<<(calls[0]>>1&3)) // 1, 2, 4 or 8 bytes
 			if calls[0]&1 == 0 {
-				b.Write(port, p)
+				b.write(port, p)
 			} else {
-				b.Read(port, p)
+				b.read(port, p)
 			}
 		}
 		require.LessOrEqual(t, got.Len(), accesses)
