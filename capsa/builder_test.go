@@ -71,7 +71,7 @@ func TestSettersRefuse(t *testing.T) {
 			t.Parallel()
 			b := capsa.NewBuilder()
 			before := b.Config()
-			e := refused(t, vm.KindInvalidArg, test.set(b))
+			e := refusal(t, vm.KindInvalidArg, test.set(b))
 			require.NotEmpty(t, e.Problems)
 			require.Equal(t, before, b.Config())
 		})
@@ -119,7 +119,7 @@ func TestBuilderJSON(t *testing.T) {
 	require.Equal(t, b.Config(), short.Config(), "what is left out is as in NewBuilder")
 
 	_, err = capsa.FromJSON([]byte(`{"cpu":1,"memory":1}`))
-	require.Len(t, refused(t, vm.KindConfig, err).Problems, 2)
+	require.Len(t, refusal(t, vm.KindConfig, err).Problems, 2)
 
 	require.NoError(t, b.SetKernel("/\xff"))
 	_, err = b.JSON()
@@ -132,7 +132,7 @@ func TestBuildRefuses(t *testing.T) {
 	b := capsa.FromConfig(capsa.Config{Name: "\n", Boot: capsa.LinuxBoot{Kernel: "/does/not/exist"}})
 	b.UseBackend(vmtest.NewFake())
 	_, err := b.Build()
-	e := refused(t, vm.KindConfig, err)
+	e := refusal(t, vm.KindConfig, err)
 	var fields []string
 	for _, p := range e.Problems {
 		fields = append(fields, p.Field)
@@ -142,7 +142,7 @@ func TestBuildRefuses(t *testing.T) {
 
 	fake := vmtest.NewFake()
 	_, err = builder(t, fake, "/does/not/exist").Build()
-	require.Equal(t, "/does/not/exist", refused(t, vm.KindNotFound, err).Path)
+	require.Equal(t, "/does/not/exist", refusal(t, vm.KindNotFound, err).Path)
 
 	b = builder(t, fake, vmtest.KernelSpin)
 	require.NoError(t, b.SetCPUs(65))
@@ -156,7 +156,7 @@ func TestBuildRefuses(t *testing.T) {
 	fake = vmtest.NewFake()
 	fake.Caps.Features = nil
 	_, err = builder(t, fake, vmtest.KernelSpin).Build()
-	require.ErrorContains(t, refused(t, vm.KindUnsupported, err), "boot-linux")
+	require.ErrorContains(t, refusal(t, vm.KindUnsupported, err), "boot-linux")
 	require.Zero(t, fake.Live())
 }
 
@@ -168,7 +168,7 @@ func TestBuildWithoutBackend(t *testing.T) {
 	fake.CapabilitiesErr = vm.Errorf(vm.KindPermission, "open /dev/kvm", "no").WithHint("join group kvm")
 	b := builder(t, fake, vmtest.KernelSpin)
 	_, err := b.Build()
-	require.Equal(t, "join group kvm", refused(t, vm.KindPermission, err).Hint)
+	require.Equal(t, "join group kvm", refusal(t, vm.KindPermission, err).Hint)
 	b = capsa.NewBuilder()
 	b.UseBackend(fake)
 	_, err = b.Build()
@@ -182,7 +182,7 @@ func TestBuildNamesMissingFiles(t *testing.T) {
 	require.NoError(t, os.WriteFile(there, nil, 0o600))
 	b := capsa.FromConfig(capsa.Config{CPUs: 1, Boot: capsa.LinuxBoot{Kernel: there, Initrd: there + ".missing"}})
 	b.UseBackend(vmtest.NewFake())
-	e := refused(t, vm.KindConfig, b.Validate())
+	e := refusal(t, vm.KindConfig, b.Validate())
 	require.Len(t, e.Problems, 2)
 	require.Equal(t, "boot.initrd", e.Problems[1].Field)
 }

@@ -128,7 +128,7 @@ func (q *events) next(ctx context.Context) (vm.Event, error) {
 			}
 			return vm.Event{}, vm.Errorf(vm.KindClosed, op, "the machine has ended and all events were taken")
 		case <-ctx.Done():
-			return vm.Event{}, vm.ContextError(op, ctx)
+			return vm.Event{}, vm.ContextError(ctx, op)
 		}
 	}
 }

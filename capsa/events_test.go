@@ -279,5 +279,5 @@ func TestEventFDLimit(t *testing.T) {
 		require.NoError(t, closeFD(m.EventFD()))
 	}
 	_, err := m.EventFD()
-	require.NotEmpty(t, refused(t, vm.KindLimit, err).Hint)
+	require.NotEmpty(t, refusal(t, vm.KindLimit, err).Hint)
 }

@@ -32,7 +32,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -91,7 +91,7 @@ func ExampleVM_Wait() {
 		fmt.Println(err)
 		return
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	if err := m.Start(context.Background()); err != nil {
 		fmt.Println(err)
 		return

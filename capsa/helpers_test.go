@@ -90,7 +90,7 @@ func ended(t testing.TB, m *capsa.VM) capsa.Exit {
 }
 
 // refused checks that an error is typed and of that kind.
-func refused(t testing.TB, kind vm.Kind, err error) *capsa.Error {
+func refusal(t testing.TB, kind vm.Kind, err error) *capsa.Error {
 	t.Helper()
 	require.Error(t, err)
 	var e *capsa.Error

@@ -70,7 +70,7 @@ func (v *VM) Stop(ctx context.Context, grace time.Duration) (Stage, error) {
 	case <-patience:
 		return v.killFor(fmt.Sprintf("it did not shut down within %v of its power button being pressed", grace))
 	case <-ctx.Done():
-		return StageNone, vm.ContextError(op, ctx)
+		return StageNone, vm.ContextError(ctx, op)
 	}
 }
 

@@ -142,7 +142,7 @@ func (v *VM) move(to vm.State) {
 func (v *VM) Start(ctx context.Context) error {
 	const op = "start"
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return vm.ContextError(op, ctx)
+		return vm.ContextError(ctx, op)
 	}
 	v.op.Lock()
 	defer v.op.Unlock()
@@ -230,7 +230,7 @@ func (v *VM) Wait(ctx context.Context) (Exit, error) {
 	case <-v.done:
 		return v.exit, v.exit.Err
 	case <-ctx.Done():
-		return Exit{}, vm.ContextError("wait", ctx)
+		return Exit{}, vm.ContextError(ctx, "wait")
 	}
 }
 

@@ -170,7 +170,7 @@ func TestBootFailed(t *testing.T) {
 			m := buildOn(t, program(test.guest), "/guest")
 			require.NoError(t, m.Start(t.Context()))
 			exit, err := m.Wait(bounded(t))
-			e := refused(t, vm.KindBoot, err)
+			e := refusal(t, vm.KindBoot, err)
 			require.Equal(t, vm.CauseBootFailed, exit.Cause)
 			require.Equal(t, err, exit.Err)
 			require.Equal(t, vm.StateFailed, m.State())
@@ -195,7 +195,7 @@ func TestMachineFailure(t *testing.T) {
 	m := buildOn(t, program(func(g *vmtest.Guest) { g.Crash(errors.New("KVM_RUN: bad address")) }), "/guest")
 	require.NoError(t, m.Start(t.Context()))
 	exit, err := m.Wait(bounded(t))
-	require.Contains(t, refused(t, vm.KindVMMDied, err).Message(), "KVM_RUN")
+	require.Contains(t, refusal(t, vm.KindVMMDied, err).Message(), "KVM_RUN")
 	require.Equal(t, vm.CauseVMMCrash, exit.Cause)
 	require.Equal(t, vm.StateFailed, m.State())
 }

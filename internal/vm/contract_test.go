@@ -131,10 +131,10 @@ func TestWrap(t *testing.T) {
 func TestContextError(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	require.NoError(t, vm.ContextError("op", ctx))
+	require.NoError(t, vm.ContextError(ctx, "op"))
 	why := errors.New("the user went home")
 	cancel(why)
-	err := vm.ContextError("op", ctx)
+	err := vm.ContextError(ctx, "op")
 	require.ErrorIs(t, err, vm.KindCancelled)
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, why)

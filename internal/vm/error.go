@@ -108,7 +108,7 @@ var kindsOfCauses = []struct {
 
 // ContextError is the typed error of a context that has ended, for op: KindTimeout
 // or KindCancelled. It returns nil while the context has not ended.
-func ContextError(op string, ctx context.Context) error {
+func ContextError(ctx context.Context, op string) error {
 	err := ctx.Err()
 	if err == nil {
 		return nil

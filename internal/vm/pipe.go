@@ -48,7 +48,7 @@ func (p *Pipe) Write(ctx context.Context, b []byte) (int, error) {
 	case <-p.closed:
 		return 0, ErrClosed
 	case <-ctx.Done():
-		return 0, ContextError("write", ctx)
+		return 0, ContextError(ctx, "write")
 	default:
 	}
 	select {
@@ -56,7 +56,7 @@ func (p *Pipe) Write(ctx context.Context, b []byte) (int, error) {
 	case <-p.closed:
 		return 0, ErrClosed
 	case <-ctx.Done():
-		return 0, ContextError("write", ctx)
+		return 0, ContextError(ctx, "write")
 	}
 	defer func() { <-p.turn }()
 
@@ -72,7 +72,7 @@ func (p *Pipe) Write(ctx context.Context, b []byte) (int, error) {
 		case <-p.closed:
 			return total, ErrClosed
 		case <-ctx.Done():
-			return total, ContextError("write", ctx)
+			return total, ContextError(ctx, "write")
 		}
 	}
 }

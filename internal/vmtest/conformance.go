@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/libcapsa/libcapsa/internal/vm"
@@ -112,7 +113,7 @@ func (s *suite) newRun(t *testing.T, cfg vm.Config) *run {
 	require.NoError(t, err)
 	require.NotNil(t, m)
 	r.m = m
-	t.Cleanup(func() { r.within("close", func() { require.NoError(t, m.Close()) }) })
+	t.Cleanup(func() { r.within("close", func() { assert.NoError(t, m.Close()) }) })
 	return r
 }
 

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"sync"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/libcapsa/libcapsa/internal/vm"
@@ -80,9 +81,9 @@ func (r *run) everyCall() map[string]error {
 func testPauseResume(r *run) {
 	r.start()
 	for range 10 {
-		r.within("pause", func() { require.NoError(r, r.m.Pause()) })
+		r.within("pause", func() { assert.NoError(r, r.m.Pause()) })
 		require.False(r, r.ended())
-		r.within("resume", func() { require.NoError(r, r.m.Resume()) })
+		r.within("resume", func() { assert.NoError(r, r.m.Resume()) })
 	}
 	// Of many at once, one succeeds each time; the others are told why not.
 	for _, op := range []func() error{r.m.Pause, r.m.Resume} {
@@ -126,8 +127,8 @@ func testKillPaused(r *run) {
 func testKillFromMany(r *run) {
 	r.start()
 	r.together(func(int) {
-		require.NoError(r, r.m.Kill(vm.CauseKilled))
-		require.Equal(r, vm.CauseKilled, r.m.Exit().Cause)
+		assert.NoError(r, r.m.Kill(vm.CauseKilled))
+		assert.Equal(r, vm.CauseKilled, r.m.Exit().Cause)
 	})
 }
 
@@ -178,7 +179,7 @@ func testManyWaiters(r *run) {
 }
 
 func testCloseUnused(r *run) {
-	r.within("close", func() { require.NoError(r, r.m.Close()) })
+	r.within("close", func() { assert.NoError(r, r.m.Close()) })
 	require.True(r, r.ended())
 	require.Equal(r, vm.CauseKilled, r.m.Exit().Cause)
 	require.NoError(r, r.m.Close())
@@ -186,7 +187,7 @@ func testCloseUnused(r *run) {
 
 func testCloseRunning(r *run) {
 	r.start()
-	r.within("close", func() { r.together(func(int) { require.NoError(r, r.m.Close()) }) })
+	r.within("close", func() { r.together(func(int) { assert.NoError(r, r.m.Close()) }) })
 	require.True(r, r.ended())
 	require.Equal(r, vm.CauseKilled, r.m.Exit().Cause)
 }
@@ -194,7 +195,7 @@ func testCloseRunning(r *run) {
 func testClosePaused(r *run) {
 	r.start()
 	require.NoError(r, r.m.Pause())
-	r.within("close", func() { require.NoError(r, r.m.Close()) })
+	r.within("close", func() { assert.NoError(r, r.m.Close()) })
 	require.Equal(r, vm.CauseKilled, r.m.Exit().Cause)
 }
 
@@ -215,7 +216,7 @@ func testCloseDuringEverything(r *run) {
 	r.together(func(i int) {
 		switch i % 8 {
 		case 0:
-			require.NoError(r, r.m.Close())
+			assert.NoError(r, r.m.Close())
 		case 1:
 			r.stateOrClosed(r.m.Pause())
 		case 2:
@@ -230,7 +231,7 @@ func testCloseDuringEverything(r *run) {
 		case 6:
 			<-r.m.Done()
 		case 7:
-			require.NoError(r, r.m.Kill(vm.CauseKilled))
+			assert.NoError(r, r.m.Kill(vm.CauseKilled))
 		}
 	})
 	require.True(r, r.ended())
