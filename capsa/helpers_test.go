@@ -90,6 +90,12 @@ func ended(t testing.TB, m *capsa.VM) capsa.Exit {
 }
 
 // refused checks that an error is typed and of that kind.
+func refused(t testing.TB, kind vm.Kind, err error) {
+	t.Helper()
+	_ = refusal(t, kind, err)
+}
+
+// refusal is refused, and returns the error.
 func refusal(t testing.TB, kind vm.Kind, err error) *capsa.Error {
 	t.Helper()
 	require.Error(t, err)
