@@ -87,27 +87,27 @@ typedef struct capsa_output capsa_output;   /* immutable bytes that came from th
 
 /* Classes of status. */
 #define CAPSA_OK 0
-#define CAPSA_E_INVALID_ARG (-1)  /* an argument is wrong by itself */
-#define CAPSA_E_HANDLE (-2)       /* NULL, freed, wrong or invented handle */
-#define CAPSA_E_STATE (-3)        /* not in this state of the machine */
-#define CAPSA_E_CONFIG (-4)       /* the description is wrong; the detail lists every problem */
-#define CAPSA_E_UNSUPPORTED (-5)  /* this backend, host or build cannot do it */
-#define CAPSA_E_UNAVAILABLE (-6)  /* no /dev/kvm, no permission for it */
-#define CAPSA_E_NOT_FOUND (-7)    /* a named thing does not exist */
-#define CAPSA_E_EXISTS (-8)       /* a named thing exists already */
-#define CAPSA_E_PERMISSION (-9)   /* the operating system refused */
-#define CAPSA_E_NO_MEMORY (-10)   /* out of memory */
-#define CAPSA_E_LIMIT (-11)       /* a limit of the library or the system */
-#define CAPSA_E_TIMEOUT (-12)     /* timeout_ms passed */
-#define CAPSA_E_CANCELLED (-13)   /* the capsa_cancel was triggered */
-#define CAPSA_E_CLOSED (-14)      /* the handle was freed meanwhile, or the stream has ended */
-#define CAPSA_E_IO (-15)          /* a system call failed; see capsa_error_os_errno */
-#define CAPSA_E_BOOT (-16)        /* the kernel could not be loaded or did not come up */
-#define CAPSA_E_GUEST (-17)       /* the guest answered no */
-#define CAPSA_E_PROTOCOL (-18)    /* the guest answered nonsense */
-#define CAPSA_E_VMM_DIED (-19)    /* the machine failed through a fault of the library */
-#define CAPSA_E_FORKED (-20)      /* used in a child of fork() */
-#define CAPSA_E_INTERNAL (-21)    /* a fault of the library; the message has a stack trace */
+#define CAPSA_E_INVALID_ARG (-1) /* an argument is wrong by itself */
+#define CAPSA_E_HANDLE (-2)      /* NULL, freed, wrong or invented handle */
+#define CAPSA_E_STATE (-3)       /* not in this state of the machine */
+#define CAPSA_E_CONFIG (-4)      /* the description is wrong; the detail lists every problem */
+#define CAPSA_E_UNSUPPORTED (-5) /* this backend, host or build cannot do it */
+#define CAPSA_E_UNAVAILABLE (-6) /* no /dev/kvm, no permission for it */
+#define CAPSA_E_NOT_FOUND (-7)   /* a named thing does not exist */
+#define CAPSA_E_EXISTS (-8)      /* a named thing exists already */
+#define CAPSA_E_PERMISSION (-9)  /* the operating system refused */
+#define CAPSA_E_NO_MEMORY (-10)  /* out of memory */
+#define CAPSA_E_LIMIT (-11)      /* a limit of the library or the system */
+#define CAPSA_E_TIMEOUT (-12)    /* timeout_ms passed */
+#define CAPSA_E_CANCELLED (-13)  /* the capsa_cancel was triggered */
+#define CAPSA_E_CLOSED (-14)     /* the handle was freed meanwhile, or the stream has ended */
+#define CAPSA_E_IO (-15)         /* a system call failed; see capsa_error_os_errno */
+#define CAPSA_E_BOOT (-16)       /* the kernel could not be loaded or did not come up */
+#define CAPSA_E_GUEST (-17)      /* the guest answered no */
+#define CAPSA_E_PROTOCOL (-18)   /* the guest answered nonsense */
+#define CAPSA_E_VMM_DIED (-19)   /* the machine failed through a fault of the library */
+#define CAPSA_E_FORKED (-20)     /* used in a child of fork() */
+#define CAPSA_E_INTERNAL (-21)   /* a fault of the library; the message has a stack trace */
 
 /* Status values with detail. A signal handler ran during the wait: class CAPSA_E_CANCELLED, detail 1. */
 #define CAPSA_E_INTERRUPTED (-269)
@@ -151,7 +151,8 @@ typedef struct capsa_exit_info {
     uint32_t reserved;  /* 0 */
     uint64_t uptime_ns; /* time between start and end */
 } capsa_exit_info;
-#define CAPSA_EXIT_INFO_INIT { sizeof(capsa_exit_info), 0, 0, 0, 0, 0, 0 }
+#define CAPSA_EXIT_INFO_INIT                                                                                          \
+    { sizeof(capsa_exit_info), 0, 0, 0, 0, 0, 0 }
 
 /* The console of a machine to be built. Since 0.1. */
 typedef struct capsa_console_options {
@@ -160,7 +161,8 @@ typedef struct capsa_console_options {
     uint16_t rows;      /* height in lines; 0: 24 */
     uint64_t ring_size; /* bytes of output kept for readers; 0: 1 MiB */
 } capsa_console_options;
-#define CAPSA_CONSOLE_OPTIONS_INIT { sizeof(capsa_console_options), 0, 0, 0 }
+#define CAPSA_CONSOLE_OPTIONS_INIT                                                                                    \
+    { sizeof(capsa_console_options), 0, 0, 0 }
 
 /* One thing that capsa_console_expect looks for. Since 0.1. */
 #define CAPSA_PATTERN_LITERAL 1 /* the bytes themselves */
@@ -173,10 +175,13 @@ typedef struct capsa_pattern {
     const void *data; /* the pattern; it may contain zero bytes */
     size_t len;       /* its length in bytes, at least 1 */
 } capsa_pattern;
-#define CAPSA_PATTERN_INIT { sizeof(capsa_pattern), 0, NULL, 0 }
+#define CAPSA_PATTERN_INIT                                                                                            \
+    { sizeof(capsa_pattern), 0, NULL, 0 }
 /* For string literals: capsa_pattern p[] = { CAPSA_LITERAL("login: "), CAPSA_REGEX("[$#] $") }; */
-#define CAPSA_LITERAL(s) { sizeof(capsa_pattern), CAPSA_PATTERN_LITERAL, (s), sizeof(s) - 1 }
-#define CAPSA_REGEX(s) { sizeof(capsa_pattern), CAPSA_PATTERN_REGEX, (s), sizeof(s) - 1 }
+#define CAPSA_LITERAL(s)                                                                                              \
+    { sizeof(capsa_pattern), CAPSA_PATTERN_LITERAL, (s), sizeof(s) - 1 }
+#define CAPSA_REGEX(s)                                                                                                \
+    { sizeof(capsa_pattern), CAPSA_PATTERN_REGEX, (s), sizeof(s) - 1 }
 
 /* What capsa_console_expect found. Since 0.1. */
 typedef struct capsa_match {
@@ -185,7 +190,8 @@ typedef struct capsa_match {
     size_t start;     /* where in the consumed output the match begins */
     size_t len;       /* length of the match; it is the end of the consumed output */
 } capsa_match;
-#define CAPSA_MATCH_INIT { sizeof(capsa_match), 0, 0, 0 }
+#define CAPSA_MATCH_INIT                                                                                              \
+    { sizeof(capsa_match), 0, 0, 0 }
 
 /* Something that happened to a machine. Since 0.1. */
 #define CAPSA_EVENT_STATE 1        /* value: the new CAPSA_STATE_... */
@@ -204,7 +210,8 @@ typedef struct capsa_event {
     uint64_t time_ns; /* when, in nanoseconds since 1970-01-01 UTC */
     int64_t value;    /* see the type */
 } capsa_event;
-#define CAPSA_EVENT_INIT { sizeof(capsa_event), 0, 0, 0 }
+#define CAPSA_EVENT_INIT                                                                                              \
+    { sizeof(capsa_event), 0, 0, 0 }
 
 /* ---- Library ------------------------------------------------------------------------------------------------ */
 
@@ -242,12 +249,13 @@ CAPSA_API capsa_status capsa_status_class(capsa_status status);
  * and stale objects: CAPSA_OK, 0, "". Error objects are immutable: any thread may read them. Allowed after fork.
  * Since 0.1.
  */
-CAPSA_API capsa_status capsa_error_code(const capsa_error *error);      /* the status the call returned */
-CAPSA_API const char *capsa_error_message(const capsa_error *error);    /* what failed, on what, and why; one line */
-CAPSA_API const char *capsa_error_hint(const capsa_error *error);       /* what a person can do about it, or "" */
-CAPSA_API const char *capsa_error_component(const capsa_error *error);  /* "kvm", "boot", "console"..., or "" */
-CAPSA_API int32_t capsa_error_os_errno(const capsa_error *error);       /* errno of the failed system call, or 0 */
-CAPSA_API const char *capsa_error_detail_json(const capsa_error *error); /* {"problems":[{"field","message","hint"}]...} */
+CAPSA_API capsa_status capsa_error_code(const capsa_error *error);     /* the status the call returned */
+CAPSA_API const char *capsa_error_message(const capsa_error *error);   /* what failed, on what, and why; one line */
+CAPSA_API const char *capsa_error_hint(const capsa_error *error);      /* what a person can do about it, or "" */
+CAPSA_API const char *capsa_error_component(const capsa_error *error); /* "kvm", "boot", "console"..., or "" */
+CAPSA_API int32_t capsa_error_os_errno(const capsa_error *error);      /* errno of the failed system call, or 0 */
+CAPSA_API const char *
+capsa_error_detail_json(const capsa_error *error); /* {"problems":[{"field","message","hint"}]...} */
 
 /* The last output (up to 4 KiB) of a guest that did not come up: bytes, not necessarily UTF-8, terminated by a zero
  * byte that *len (NULL allowed) does not count. Since 0.1. */
@@ -334,8 +342,7 @@ CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_from_json(const char *json
  * Errors: CONFIG (detail lists all problems), UNSUPPORTED, UNAVAILABLE (hint says how to get access), NOT_FOUND,
  * PERMISSION, BOOT, NO_MEMORY, LIMIT, IO. Since 0.1.
  */
-CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_build(capsa_builder *builder, capsa_vm **out,
-                                                            capsa_error **err);
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_build(capsa_builder *builder, capsa_vm **out, capsa_error **err);
 
 /* ---- Machine ------------------------------------------------------------------------------------------------ */
 

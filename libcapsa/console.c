@@ -29,8 +29,8 @@ capsa_status capsa_console_write(capsa_console *console, int64_t timeout_ms, cap
     SHIM_NEED(written);
     if (len) SHIM_NEED(data);
     if (len > PTRDIFF_MAX) return shim_fail(&call, CAPSA_E_INVALID_ARG, "%s: len %zu is no length", __func__, len);
-    return shim_finish(&call, goConsoleWrite(SHIM_TOKEN(console), timeout_ms, SHIM_TOKEN(cancel), (void *)data, len,
-                                             written, &call));
+    return shim_finish(
+        &call, goConsoleWrite(SHIM_TOKEN(console), timeout_ms, SHIM_TOKEN(cancel), (void *)data, len, written, &call));
 }
 
 /* Copies the caller's patterns, whose elements may be longer than the ones known here, into a plain array. */

@@ -5,9 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint32_t capsa_version(void) {
-    return CAPSA_VERSION_MAJOR << 16 | CAPSA_VERSION_MINOR << 8 | CAPSA_VERSION_PATCH;
-}
+uint32_t capsa_version(void) { return CAPSA_VERSION_MAJOR << 16 | CAPSA_VERSION_MINOR << 8 | CAPSA_VERSION_PATCH; }
 
 const char *capsa_version_string(void) { return CAPSA_VERSION_STRING; }
 
@@ -34,11 +32,12 @@ capsa_status capsa_status_class(capsa_status status) {
 const char *capsa_status_name(capsa_status status) {
     /* Index: the class, negated. */
     static const char *const names[] = {
-        "CAPSA_OK",           "CAPSA_E_INVALID_ARG", "CAPSA_E_HANDLE",    "CAPSA_E_STATE",    "CAPSA_E_CONFIG",
-        "CAPSA_E_UNSUPPORTED", "CAPSA_E_UNAVAILABLE", "CAPSA_E_NOT_FOUND", "CAPSA_E_EXISTS",   "CAPSA_E_PERMISSION",
-        "CAPSA_E_NO_MEMORY",  "CAPSA_E_LIMIT",       "CAPSA_E_TIMEOUT",   "CAPSA_E_CANCELLED", "CAPSA_E_CLOSED",
-        "CAPSA_E_IO",         "CAPSA_E_BOOT",        "CAPSA_E_GUEST",     "CAPSA_E_PROTOCOL", "CAPSA_E_VMM_DIED",
-        "CAPSA_E_FORKED",     "CAPSA_E_INTERNAL"};
+        "CAPSA_OK",        "CAPSA_E_INVALID_ARG", "CAPSA_E_HANDLE",      "CAPSA_E_STATE",
+        "CAPSA_E_CONFIG",  "CAPSA_E_UNSUPPORTED", "CAPSA_E_UNAVAILABLE", "CAPSA_E_NOT_FOUND",
+        "CAPSA_E_EXISTS",  "CAPSA_E_PERMISSION",  "CAPSA_E_NO_MEMORY",   "CAPSA_E_LIMIT",
+        "CAPSA_E_TIMEOUT", "CAPSA_E_CANCELLED",   "CAPSA_E_CLOSED",      "CAPSA_E_IO",
+        "CAPSA_E_BOOT",    "CAPSA_E_GUEST",       "CAPSA_E_PROTOCOL",    "CAPSA_E_VMM_DIED",
+        "CAPSA_E_FORKED",  "CAPSA_E_INTERNAL"};
     _Static_assert(sizeof names / sizeof names[0] == -CAPSA_E_INTERNAL + 1, "a name for each class");
 
     if (status == CAPSA_E_INTERRUPTED) return "CAPSA_E_INTERRUPTED";

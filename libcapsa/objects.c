@@ -30,18 +30,26 @@ struct slot {
 #define MAX_SLOTS 0xfffff0u /* indices have 24 bits; the highest are the static objects' */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct slot *slots;   /* guarded by mutex, as all below */
-static uint32_t used, room;  /* slots in use or free, slots allocated */
-static uint32_t first_free;  /* index + 1, 0: none */
+static struct slot *slots;  /* guarded by mutex, as all below */
+static uint32_t used, room; /* slots in use or free, slots allocated */
+static uint32_t first_free; /* index + 1, 0: none */
 
 /* Two errors that exist without memory and locks. */
 static const struct object forked_error = {
-    .code = CAPSA_E_FORKED, .message = "libcapsa cannot be used in a child of fork()",
-    .hint = "use fork and exec, posix_spawn, or multiprocessing's spawn or forkserver", .component = "", .detail = "{}",
-    .data = "", .len = 0};
-static const struct object memory_error = {
-    .code = CAPSA_E_NO_MEMORY, .message = "out of memory", .hint = "", .component = "", .detail = "{}", .data = "",
+    .code = CAPSA_E_FORKED,
+    .message = "libcapsa cannot be used in a child of fork()",
+    .hint = "use fork and exec, posix_spawn, or multiprocessing's spawn or forkserver",
+    .component = "",
+    .detail = "{}",
+    .data = "",
     .len = 0};
+static const struct object memory_error = {.code = CAPSA_E_NO_MEMORY,
+                                           .message = "out of memory",
+                                           .hint = "",
+                                           .component = "",
+                                           .detail = "{}",
+                                           .data = "",
+                                           .len = 0};
 #define FORKED_INDEX 0xffffffu
 #define MEMORY_INDEX 0xfffffeu
 
@@ -53,9 +61,7 @@ static uintptr_t make_token(uint32_t kind, uint32_t generation, uint32_t index) 
 static void before_fork(void) { pthread_mutex_lock(&mutex); }
 static void after_fork(void) { pthread_mutex_unlock(&mutex); }
 
-__attribute__((constructor)) static void watch_fork(void) {
-    pthread_atfork(before_fork, after_fork, after_fork);
-}
+__attribute__((constructor)) static void watch_fork(void) { pthread_atfork(before_fork, after_fork, after_fork); }
 
 /* First generation of a slot. It differs between two copies of the library in one process, so that one does not take
  * the handles of the other. */

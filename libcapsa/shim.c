@@ -61,11 +61,12 @@ capsa_status shim_check_struct(priv_call *call, const void *p, size_t least, siz
 
     memcpy(&size, p, sizeof size);
     if (size < least || size > MAX_STRUCT_SIZE)
-        return shim_fail(call, CAPSA_E_INVALID_ARG, "%s.size is %u, which is not a size of this structure: set it with its _INIT macro",
-                         name, size);
+        return shim_fail(call, CAPSA_E_INVALID_ARG,
+                         "%s.size is %u, which is not a size of this structure: set it with its _INIT macro", name,
+                         size);
     for (size_t i = known; i < size; i++)
         if (((const unsigned char *)p)[i])
-            return shim_fail(call, CAPSA_E_INVALID_ARG, "%s has a field at byte %zu that version %s does not know", name, i,
-                             CAPSA_VERSION_STRING);
+            return shim_fail(call, CAPSA_E_INVALID_ARG, "%s has a field at byte %zu that version %s does not know",
+                             name, i, CAPSA_VERSION_STRING);
     return CAPSA_OK;
 }

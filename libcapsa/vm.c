@@ -32,7 +32,8 @@ capsa_status capsa_vm_exit_json(capsa_vm *vm, char **json, capsa_error **err) {
 capsa_status capsa_vm_stop(capsa_vm *vm, int64_t grace_ms, capsa_cancel *cancel, uint32_t *stage, capsa_error **err) {
     SHIM_ENTER(err);
     uint32_t unwanted = 0;
-    return shim_finish(&call, goVMStop(SHIM_TOKEN(vm), grace_ms, SHIM_TOKEN(cancel), stage ? stage : &unwanted, &call));
+    return shim_finish(&call,
+                       goVMStop(SHIM_TOKEN(vm), grace_ms, SHIM_TOKEN(cancel), stage ? stage : &unwanted, &call));
 }
 
 capsa_status capsa_vm_kill(capsa_vm *vm, capsa_error **err) {

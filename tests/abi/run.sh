@@ -87,8 +87,10 @@ for t in $c_tests; do
 done
 
 examples() {
-    $CC -std=c11 $strict examples/hello.c $flags -o "$work/hello-c" &&
-        $CXX -std=c++17 $strict examples/hello.cpp $flags -o "$work/hello-cpp"
+    for c in hello console; do
+        $CC -std=c11 -D_POSIX_C_SOURCE=200809L $strict examples/$c.c $flags -o "$work/$c" || return 1
+    done
+    $CXX -std=c++17 $strict examples/hello.cpp $flags -o "$work/hello-cpp"
 }
 
 cpp_client() {
@@ -96,13 +98,18 @@ cpp_client() {
 }
 
 rust_client() {
+    # The crate declares what the library exports, no more and no less.
+    grep -oE '\bfn capsa_[a-z_]+' bindings/rust/src/lib.rs | sed 's/fn //' | LC_ALL=C sort >"$work/rust-symbols"
+    sed 's/@.*//' libcapsa/capsa.symbols | diff - "$work/rust-symbols" || return 1
     CARGO_TARGET_DIR="$work/cargo" cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml &&
-        CARGO_TARGET_DIR="$work/cargo" cargo build --quiet --offline --manifest-path examples/rust/Cargo.toml
+        CARGO_TARGET_DIR="$work/cargo" cargo build --quiet --offline --manifest-path examples/rust/Cargo.toml &&
+        cp "$work/cargo/debug/hello" "$work/hello-rust"
 }
 
-# linux_hello NAME PROGRAM: an example boots Linux, whose init greets and powers off.
+# linux_hello PROGRAM: an example boots Linux, and its result is the guest's.
 linux_hello() {
-    "$work/$1" "$CAPSA_TEST_KERNEL" "$CAPSA_TEST_INITRD" | tee /dev/stderr | grep -q .
+    out=$("$work/$1" "$CAPSA_TEST_KERNEL" "$CAPSA_TEST_INITRD" 'echo hello from $(uname -s); exit 7') && return 1
+    [ $? -eq 7 ] && [ "$out" = "hello from Linux" ]
 }
 
 if [ $# -eq 0 ]; then
@@ -115,6 +122,11 @@ if [ $# -eq 0 ]; then
         failed="$failed rust"
     else
         say "skipped rust: no cargo on this machine"
+    fi
+    if [ "${CAPSA_TEST_KERNEL:-}" ]; then
+        for program in hello hello-cpp hello-rust; do
+            [ ! -x "$work/$program" ] || run "linux: $program" linux_hello $program
+        done
     fi
 fi
 

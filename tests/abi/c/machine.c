@@ -49,7 +49,10 @@ static void states(void) {
 
 /* Each way a guest can end has a record of its own. */
 static void endings(void) {
-    static const struct { const char *commands; uint32_t cause; } cases[] = {
+    static const struct {
+        const char *commands;
+        uint32_t cause;
+    } cases[] = {
         {"print:up off", CAPSA_CAUSE_GUEST_SHUTDOWN},
         {"print:up reboot", CAPSA_CAUSE_REBOOT},
         {"print:up triple", CAPSA_CAUSE_TRIPLE_FAULT},

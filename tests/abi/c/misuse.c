@@ -209,8 +209,17 @@ static void statuses(void) {
 }
 
 int main(void) {
-    static const uint64_t odd[] = {0, 1, 8, 0xffffff, 1ull << 24, UINT64_MAX, INT64_MAX, 1ull << 63,
-                                   0x0100000000000001, 0x6100000000fffff0, 0x61ffffffffffffff};
+    static const uint64_t odd[] = {0,
+                                   1,
+                                   8,
+                                   0xffffff,
+                                   1ull << 24,
+                                   UINT64_MAX,
+                                   INT64_MAX,
+                                   1ull << 63,
+                                   0x0100000000000001,
+                                   0x6100000000fffff0,
+                                   0x61ffffffffffffff};
     capsa_builder *b = NULL;
     uint64_t x = 88172645463325252ull; /* xorshift64 (Marsaglia 2003) */
 

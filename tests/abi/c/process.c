@@ -55,7 +55,10 @@ static void forks(void) {
 
 /* A program started by the process inherits no descriptor of the library. */
 static void spawns(void) {
-    char *argv[] = {"sh", "-c", "for f in /proc/self/fd/*; do n=${f##*/}; case $(readlink $f) in *kvm*|*memfd*|socket*|*eventfd*) [ $n -gt 2 ] && exit 9;; esac; done; exit 0", NULL};
+    char *argv[] = {"sh", "-c",
+                    "for f in /proc/self/fd/*; do n=${f##*/}; case $(readlink $f) in *kvm*|*memfd*|socket*|*eventfd*) "
+                    "[ $n -gt 2 ] && exit 9;; esac; done; exit 0",
+                    NULL};
     pid_t pid;
     int status = 0;
 
@@ -84,7 +87,10 @@ static void handle(int s, void (*fn)(int)) {
     CHECK(sigaction(s, &a, NULL) == 0);
 }
 
-struct target { pthread_t thread; pid_t tid; };
+struct target {
+    pthread_t thread;
+    pid_t tid;
+};
 
 /* Signals the waiting thread once it sleeps in poll. */
 static void *interrupt_it(void *arg) {

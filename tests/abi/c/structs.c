@@ -96,8 +96,8 @@ static void json_form(capsa_builder *b) {
 }
 
 static void bad_json(void) {
-    static const char *const texts[] = {"", "{", "[]", "7", "null x", "{\"cpu\":1}", "{\"cpus\":\"x\"}", "{\"cpus\":1}x",
-                                        "\xff\xff"};
+    static const char *const texts[] = {
+        "", "{", "[]", "7", "null x", "{\"cpu\":1}", "{\"cpus\":\"x\"}", "{\"cpus\":1}x", "\xff\xff"};
     capsa_builder *b = NULL;
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)

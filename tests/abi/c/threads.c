@@ -70,9 +70,15 @@ static void *wait_somehow(void *arg) {
 
     pthread_barrier_wait(w->barrier);
     switch (w->which % 4) {
-    case 0: w->status = capsa_vm_wait(w->vm, -1, w->cancel, NULL, NULL); break;
-    case 1: w->status = capsa_console_read(w->console, -1, w->cancel, buf, sizeof buf, &n, NULL); break;
-    case 2: w->status = capsa_console_expect(w->console, 3600000, w->cancel, never, 1, NULL, NULL, NULL); break;
+    case 0:
+        w->status = capsa_vm_wait(w->vm, -1, w->cancel, NULL, NULL);
+        break;
+    case 1:
+        w->status = capsa_console_read(w->console, -1, w->cancel, buf, sizeof buf, &n, NULL);
+        break;
+    case 2:
+        w->status = capsa_console_expect(w->console, 3600000, w->cancel, never, 1, NULL, NULL, NULL);
+        break;
     default:
         do w->status = capsa_vm_next_event(w->vm, -1, w->cancel, &event, NULL, NULL);
         while (w->status == CAPSA_OK);
@@ -102,7 +108,8 @@ static void end_waits(void (*end)(struct waiter *), int use_cancel, capsa_status
         CHECK(pthread_join(threads[i], NULL) == 0);
         /* A wait that came late finds its handle gone. */
         if (w[i].status != want && !(want == CAPSA_E_CLOSED && w[i].status == CAPSA_E_HANDLE)) {
-            fprintf(stderr, "wait %d ended with %s, not %s\n", i, capsa_status_name(w[i].status), capsa_status_name(want));
+            fprintf(stderr, "wait %d ended with %s, not %s\n", i, capsa_status_name(w[i].status),
+                    capsa_status_name(want));
             exit(1);
         }
     }

@@ -51,9 +51,21 @@ static void map_everything(void) {
 
 /* ---- virtio console (virtio 1.3, 4.2 MMIO, 2.7 split queues, 5.3 console). */
 
-struct desc { uint64_t addr; uint32_t len; uint16_t flags, next; };
-struct avail { uint16_t flags, idx, ring[QUEUE_SIZE], event; };
-struct used { uint16_t flags, idx; struct { uint32_t id, len; } ring[QUEUE_SIZE]; uint16_t event; };
+struct desc {
+    uint64_t addr;
+    uint32_t len;
+    uint16_t flags, next;
+};
+struct avail {
+    uint16_t flags, idx, ring[QUEUE_SIZE], event;
+};
+struct used {
+    uint16_t flags, idx;
+    struct {
+        uint32_t id, len;
+    } ring[QUEUE_SIZE];
+    uint16_t event;
+};
 
 struct queue {
     struct desc desc[QUEUE_SIZE] __attribute__((aligned(16)));
@@ -201,7 +213,7 @@ static void run(const char *word) {
 }
 
 void guest_main(const uint8_t *zero_page) {
-    const char *word = (const char *)(uintptr_t)*(const uint32_t *)(zero_page + 0x228); /* cmd_line_ptr */
+    const char *word = (const char *)(uintptr_t) * (const uint32_t *)(zero_page + 0x228); /* cmd_line_ptr */
 
     map_everything();
     while (*word) {

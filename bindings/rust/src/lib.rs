@@ -1,0 +1,270 @@
+//! Declarations of libcapsa's C ABI, by hand, in the order of `include/capsa.h`, which documents them.
+//!
+//! Handles are tokens and never dereferenced; every function may be called from any thread.
+#![no_std]
+#![allow(non_camel_case_types)]
+
+use core::ffi::{c_char, c_int, c_void};
+
+pub type capsa_status = i32;
+
+macro_rules! handles {
+    ($($name:ident),*) => {$(
+        #[repr(C)]
+        pub struct $name {
+            _private: [u8; 0],
+            _marker: core::marker::PhantomData<(*mut u8, core::marker::PhantomPinned)>,
+        }
+    )*};
+}
+handles!(capsa_error, capsa_cancel, capsa_builder, capsa_vm, capsa_console, capsa_output);
+
+pub const CAPSA_ABI_VERSION: u32 = 0;
+
+pub const CAPSA_OK: capsa_status = 0;
+pub const CAPSA_E_INVALID_ARG: capsa_status = -1;
+pub const CAPSA_E_HANDLE: capsa_status = -2;
+pub const CAPSA_E_STATE: capsa_status = -3;
+pub const CAPSA_E_CONFIG: capsa_status = -4;
+pub const CAPSA_E_UNSUPPORTED: capsa_status = -5;
+pub const CAPSA_E_UNAVAILABLE: capsa_status = -6;
+pub const CAPSA_E_NOT_FOUND: capsa_status = -7;
+pub const CAPSA_E_EXISTS: capsa_status = -8;
+pub const CAPSA_E_PERMISSION: capsa_status = -9;
+pub const CAPSA_E_NO_MEMORY: capsa_status = -10;
+pub const CAPSA_E_LIMIT: capsa_status = -11;
+pub const CAPSA_E_TIMEOUT: capsa_status = -12;
+pub const CAPSA_E_CANCELLED: capsa_status = -13;
+pub const CAPSA_E_CLOSED: capsa_status = -14;
+pub const CAPSA_E_IO: capsa_status = -15;
+pub const CAPSA_E_BOOT: capsa_status = -16;
+pub const CAPSA_E_GUEST: capsa_status = -17;
+pub const CAPSA_E_PROTOCOL: capsa_status = -18;
+pub const CAPSA_E_VMM_DIED: capsa_status = -19;
+pub const CAPSA_E_FORKED: capsa_status = -20;
+pub const CAPSA_E_INTERNAL: capsa_status = -21;
+pub const CAPSA_E_INTERRUPTED: capsa_status = -269;
+
+pub const CAPSA_STATE_CREATED: u32 = 0;
+pub const CAPSA_STATE_STARTING: u32 = 1;
+pub const CAPSA_STATE_RUNNING: u32 = 2;
+pub const CAPSA_STATE_PAUSED: u32 = 3;
+pub const CAPSA_STATE_STOPPING: u32 = 4;
+pub const CAPSA_STATE_STOPPED: u32 = 5;
+pub const CAPSA_STATE_FAILED: u32 = 6;
+
+pub const CAPSA_CAUSE_NONE: u32 = 0;
+pub const CAPSA_CAUSE_GUEST_SHUTDOWN: u32 = 1;
+pub const CAPSA_CAUSE_MAIN_EXITED: u32 = 2;
+pub const CAPSA_CAUSE_REBOOT: u32 = 3;
+pub const CAPSA_CAUSE_PANIC: u32 = 4;
+pub const CAPSA_CAUSE_OOM: u32 = 5;
+pub const CAPSA_CAUSE_STOPPED: u32 = 6;
+pub const CAPSA_CAUSE_KILLED: u32 = 7;
+pub const CAPSA_CAUSE_TIMED_OUT: u32 = 8;
+pub const CAPSA_CAUSE_VMM_CRASH: u32 = 9;
+pub const CAPSA_CAUSE_BOOT_FAILED: u32 = 10;
+pub const CAPSA_CAUSE_TRIPLE_FAULT: u32 = 11;
+
+pub const CAPSA_STAGE_NONE: u32 = 0;
+pub const CAPSA_STAGE_AGENT: u32 = 1;
+pub const CAPSA_STAGE_POWER_BUTTON: u32 = 2;
+pub const CAPSA_STAGE_KILL: u32 = 3;
+
+pub const CAPSA_PATTERN_LITERAL: u32 = 1;
+pub const CAPSA_PATTERN_REGEX: u32 = 2;
+
+pub const CAPSA_EVENT_STATE: u32 = 1;
+pub const CAPSA_EVENT_READY: u32 = 2;
+pub const CAPSA_EVENT_EXITED: u32 = 3;
+pub const CAPSA_EVENT_EXEC_EXITED: u32 = 4;
+pub const CAPSA_EVENT_CONSOLE_DATA: u32 = 5;
+pub const CAPSA_EVENT_PORT_BOUND: u32 = 6;
+pub const CAPSA_EVENT_POLICY_DENY: u32 = 7;
+pub const CAPSA_EVENT_OOM: u32 = 8;
+pub const CAPSA_EVENT_LOG: u32 = 9;
+pub const CAPSA_EVENT_EVENTS_LOST: u32 = 10;
+
+/// A structure of the ABI: its first field is its size, and `INIT` is the header's initialiser.
+macro_rules! sized {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $value:expr),* $(,)? }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name { pub size: u32, $(pub $field: $type),* }
+
+        impl $name {
+            pub const INIT: Self = Self { size: core::mem::size_of::<Self>() as u32, $($field: $value),* };
+        }
+    };
+}
+
+sized!(
+    /// How a machine ended.
+    capsa_exit_info { cause: u32 = 0, code: i32 = 0, signal: i32 = 0, flags: u32 = 0, reserved: u32 = 0, uptime_ns: u64 = 0 }
+);
+sized!(
+    /// The console of a machine to be built.
+    capsa_console_options { columns: u16 = 0, rows: u16 = 0, ring_size: u64 = 0 }
+);
+sized!(
+    /// One thing to look for.
+    capsa_pattern { kind: u32 = 0, data: *const c_void = core::ptr::null(), len: usize = 0 }
+);
+sized!(
+    /// What was found.
+    capsa_match { pattern: u32 = 0, start: usize = 0, len: usize = 0 }
+);
+sized!(
+    /// Something that happened to a machine.
+    capsa_event { type_: u32 = 0, time_ns: u64 = 0, value: i64 = 0 }
+);
+
+type Err = *mut *mut capsa_error;
+
+extern "C" {
+    pub fn capsa_version() -> u32;
+    pub fn capsa_version_string() -> *const c_char;
+    pub fn capsa_abi_version() -> u32;
+    pub fn capsa_has(feature: *const c_char) -> c_int;
+    pub fn capsa_doctor(json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_mem_free(p: *mut c_void);
+
+    pub fn capsa_status_name(status: capsa_status) -> *const c_char;
+    pub fn capsa_status_class(status: capsa_status) -> capsa_status;
+    pub fn capsa_error_code(error: *const capsa_error) -> capsa_status;
+    pub fn capsa_error_message(error: *const capsa_error) -> *const c_char;
+    pub fn capsa_error_hint(error: *const capsa_error) -> *const c_char;
+    pub fn capsa_error_component(error: *const capsa_error) -> *const c_char;
+    pub fn capsa_error_os_errno(error: *const capsa_error) -> i32;
+    pub fn capsa_error_detail_json(error: *const capsa_error) -> *const c_char;
+    pub fn capsa_error_console_tail(error: *const capsa_error, len: *mut usize) -> *const c_char;
+    pub fn capsa_error_free(error: *mut capsa_error);
+
+    pub fn capsa_cancel_new(out: *mut *mut capsa_cancel, err: Err) -> capsa_status;
+    pub fn capsa_cancel_trigger(cancel: *mut capsa_cancel, err: Err) -> capsa_status;
+    pub fn capsa_cancel_free(cancel: *mut capsa_cancel);
+
+    pub fn capsa_builder_new(out: *mut *mut capsa_builder, err: Err) -> capsa_status;
+    pub fn capsa_builder_clone(b: *mut capsa_builder, out: *mut *mut capsa_builder, err: Err) -> capsa_status;
+    pub fn capsa_builder_free(b: *mut capsa_builder);
+    pub fn capsa_builder_set_name(b: *mut capsa_builder, name: *const c_char, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_backend(b: *mut capsa_builder, name: *const c_char, err: Err) -> capsa_status;
+    pub fn capsa_builder_boot_linux(
+        b: *mut capsa_builder,
+        kernel_path: *const c_char,
+        initrd_path: *const c_char,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_cmdline_arg(b: *mut capsa_builder, arg: *const c_char, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_cmdline(b: *mut capsa_builder, cmdline: *const c_char, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_cpus(b: *mut capsa_builder, cpus: u32, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_memory_mib(b: *mut capsa_builder, mib: u64, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_timeout(b: *mut capsa_builder, timeout_ms: i64, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_console(
+        b: *mut capsa_builder,
+        options: *const capsa_console_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_to_json(b: *mut capsa_builder, json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_builder_from_json(
+        json: *const c_char,
+        len: usize,
+        out: *mut *mut capsa_builder,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_build(b: *mut capsa_builder, out: *mut *mut capsa_vm, err: Err) -> capsa_status;
+
+    pub fn capsa_vm_start(vm: *mut capsa_vm, timeout_ms: i64, cancel: *mut capsa_cancel, err: Err) -> capsa_status;
+    pub fn capsa_vm_wait(
+        vm: *mut capsa_vm,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        info: *mut capsa_exit_info,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_exit_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_vm_stop(
+        vm: *mut capsa_vm,
+        grace_ms: i64,
+        cancel: *mut capsa_cancel,
+        stage: *mut u32,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_kill(vm: *mut capsa_vm, err: Err) -> capsa_status;
+    pub fn capsa_vm_pause(vm: *mut capsa_vm, err: Err) -> capsa_status;
+    pub fn capsa_vm_resume(vm: *mut capsa_vm, err: Err) -> capsa_status;
+    pub fn capsa_vm_state(vm: *mut capsa_vm, state: *mut u32, err: Err) -> capsa_status;
+    pub fn capsa_vm_stats_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_vm_boot_log(vm: *mut capsa_vm, out: *mut *mut capsa_output, err: Err) -> capsa_status;
+    pub fn capsa_vm_event_fd(vm: *mut capsa_vm, fd: *mut c_int, err: Err) -> capsa_status;
+    pub fn capsa_vm_next_event(
+        vm: *mut capsa_vm,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        event: *mut capsa_event,
+        json: *mut *mut c_char,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_exit_fd(vm: *mut capsa_vm, fd: *mut c_int, err: Err) -> capsa_status;
+    pub fn capsa_vm_console(vm: *mut capsa_vm, out: *mut *mut capsa_console, err: Err) -> capsa_status;
+    pub fn capsa_vm_free(vm: *mut capsa_vm);
+
+    pub fn capsa_console_fd(console: *mut capsa_console, fd: *mut c_int, err: Err) -> capsa_status;
+    pub fn capsa_console_read(
+        console: *mut capsa_console,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        buf: *mut c_void,
+        cap: usize,
+        len: *mut usize,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_console_write(
+        console: *mut capsa_console,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        data: *const c_void,
+        len: usize,
+        written: *mut usize,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_console_expect(
+        console: *mut capsa_console,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        patterns: *const capsa_pattern,
+        n: usize,
+        found: *mut capsa_match,
+        output: *mut *mut capsa_output,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_console_run(
+        console: *mut capsa_console,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        command: *const c_char,
+        exit_status: *mut i32,
+        output: *mut *mut capsa_output,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_console_interrupt(
+        console: *mut capsa_console,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_console_eof(
+        console: *mut capsa_console,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_console_resize(console: *mut capsa_console, columns: u16, rows: u16, err: Err) -> capsa_status;
+    pub fn capsa_console_lost(console: *mut capsa_console, bytes: *mut u64, err: Err) -> capsa_status;
+    pub fn capsa_console_free(console: *mut capsa_console);
+
+    pub fn capsa_output_data(output: *const capsa_output, len: *mut usize) -> *const c_char;
+    pub fn capsa_output_missing(output: *const capsa_output) -> u64;
+    pub fn capsa_output_free(output: *mut capsa_output);
+}
