@@ -21,18 +21,22 @@ type Machine struct {
 // panics and reboots into something the machine sees, and leave out waits that are of no use in it. All of them are either
 // known to every x86-64 kernel or contain a dot, so that no kernel passes them on to init.
 func MachineArgs(m Machine) []string {
-	args := []string{
+	var args []string
+	if !wantsLog(m.User) {
+		// Every character before hvc0 costs two exits. It comes before earlycon, which prints at once what has been logged.
+		args = append(args, "quiet")
+	}
+	args = append(args,
 		"console=hvc0", // virtio console
 		// Early messages and panics go to COM1, which needs no driver; the kernel turns this one off when hvc0 is there, so
 		// nothing appears twice and nothing is lost.
 		fmt.Sprintf("earlycon=uart8250,io,%#x", layout.SerialPort),
-		"quiet",               // every character before hvc0 costs two exits
 		"panic=-1",            // reboot at once: the machine ends and the text says why
 		"reboot=k",            // by the keyboard controller: one port write, with and without ACPI
 		"no_timer_check",      // the timer interrupt works; do not wait to see it
 		"random.trust_cpu=on", // whoever runs the machine makes its random numbers anyway: do not wait for others
 		"random.trust_bootloader=on",
-	}
+	)
 	if !usesSerial(m.User) {
 		args = append(args, "8250.nr_uarts=0") // do not probe for serial ports; earlycon works without
 	}
@@ -60,6 +64,17 @@ func ACPIOff(args []string) bool {
 		}
 	}
 	return off
+}
+
+// wantsLog tells whether the user says how much of the kernel's log to show.
+func wantsLog(args []string) bool {
+	for _, arg := range kernelArgs(args) {
+		switch key(arg) {
+		case "loglevel", "ignore_loglevel", "debug":
+			return true
+		}
+	}
+	return false
 }
 
 // usesSerial tells whether the user wants a serial port as a console of the kernel.

@@ -108,15 +108,17 @@ func TestMachineArgs(t *testing.T) {
 	require.NotContains(t, line, "virtio_mmio", "ACPI announces them")
 	require.NotContains(t, line, "tsc=")
 
-	line = build("acpi=off")
-	require.Contains(t, line, "virtio_mmio.device=4K@0xd0100000:5 virtio_mmio.device=4K@0xd1a00000:7 virtio_mmio.device=4K@0xd1800000:23 ")
+	require.Contains(t, build("acpi=off"), "virtio_mmio.device=4K@0xd0100000:5 virtio_mmio.device=4K@0xd1a00000:7 virtio_mmio.device=4K@0xd1800000:23 ")
 
-	line = build("console=ttyS0")
-	require.NotContains(t, line, "nr_uarts")
-	require.NotContains(t, line, "hvc0")
+	serial := build("console=ttyS0")
+	require.NotContains(t, serial, "nr_uarts")
+	require.NotContains(t, serial, "hvc0")
 
 	require.Contains(t, MachineArgs(Machine{ReliableTSC: true}), "tsc=reliable")
-	require.Contains(t, build("loglevel=7"), "quiet", "the kernel lets the later one win")
+	require.Less(t, strings.Index(line, "quiet"), strings.Index(line, "earlycon"), "earlycon prints what is in the log when it comes")
+	for _, arg := range []string{"loglevel=7", "ignore_loglevel", "debug"} {
+		require.NotContains(t, build(arg), "quiet")
+	}
 }
 
 // TestMachineArgsFit checks that the longest list of the machine leaves room for the user.
