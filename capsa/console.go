@@ -64,7 +64,7 @@ func (c *Console) Resize(cols, rows uint16) error {
 		return vm.Errorf(vm.KindState, op, "the machine is %s", s)
 	}
 	err := c.v.machine.ResizeConsole(cols, rows)
-	if errors.Is(err, vm.KindClosed) { // it ended between the two
+	if ending(err) { // between the two
 		err = vm.Errorf(vm.KindState, op, "the machine has ended")
 	}
 	return vm.Wrap(op, err)

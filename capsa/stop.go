@@ -2,7 +2,6 @@ package capsa
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -54,7 +53,7 @@ func (v *VM) Stop(ctx context.Context, grace time.Duration) (Stage, error) {
 		return v.killFor("Stop was told to give no grace")
 	}
 	switch err := v.press(); {
-	case errors.Is(err, vm.KindState), errors.Is(err, vm.KindClosed): // it is ending
+	case ending(err): // then wait for it
 	case err != nil:
 		return v.killFor("its power button does not work: " + err.Error())
 	}

@@ -151,22 +151,37 @@ func (v *VM) Start(ctx context.Context) error {
 	}
 	v.move(vm.StateStarting)
 	if err := v.machine.Start(); err != nil {
-		if vm.KindOf(err) == vm.KindState {
-			return vm.Wrap(op, err) // it was killed meanwhile
-		}
-		v.mu.Lock()
-		v.fault = err
-		v.mu.Unlock()
-		if err := v.kill(vm.CauseVMMCrash); err != nil {
-			return err
-		}
-		return vm.Wrap(op, v.exit.Err)
+		return v.startFailed(op, err)
 	}
 	v.move(vm.StateRunning)
 	if v.timer != nil {
 		v.timer.Reset(v.cfg.Timeout)
 	}
 	return nil
+}
+
+// startFailed ends a machine that did not start, and returns the error of its record.
+func (v *VM) startFailed(op string, err error) error {
+	if ending(err) {
+		return vm.Errorf(vm.KindState, op, "the machine was killed meanwhile")
+	}
+	v.mu.Lock()
+	v.fault = err
+	v.mu.Unlock()
+	if killErr := v.kill(vm.CauseVMMCrash); killErr != nil {
+		return vm.Wrap(op, errors.Join(err, killErr))
+	}
+	if v.exit.Err != nil { // the same, with the end of the console
+		err = v.exit.Err
+	}
+	return vm.Wrap(op, err)
+}
+
+// ending says whether a machine refused a call because it has ended or is closed,
+// which this package's own state is about to say too.
+func ending(err error) bool {
+	kind := vm.KindOf(err)
+	return kind == vm.KindState || kind == vm.KindClosed
 }
 
 // Pause stops the guest's processors, which keep their state, and returns when
@@ -194,7 +209,9 @@ func (v *VM) changeLocked(op string, to vm.State, act func() error) error {
 	if err := v.check(op, to); err != nil {
 		return err
 	}
-	if err := act(); err != nil {
+	if err := act(); ending(err) {
+		return vm.Errorf(vm.KindState, op, "the machine has ended")
+	} else if err != nil {
 		return vm.Wrap(op, err)
 	}
 	v.move(to)
