@@ -18,8 +18,9 @@ type Machine struct {
 }
 
 // MachineArgs are the arguments that the machine gives to every kernel, before the user's. They make the console work, turn
-// panics and reboots into something the machine sees, and leave out waits that are of no use in it. All of them are either
-// known to every x86-64 kernel or contain a dot, so that no kernel passes them on to init.
+// panics and reboots into something the machine sees, and leave out waits that are of no use in it. All of them are known
+// to every x86-64 kernel or contain a dot, so that none is passed on to init; but pci, which a kernel without PCI takes for a
+// variable of init's environment.
 func MachineArgs(m Machine) []string {
 	var args []string
 	if !wantsLog(m.User) {
@@ -33,6 +34,7 @@ func MachineArgs(m Machine) []string {
 		fmt.Sprintf("earlycon=uart8250,io,%#x", layout.SerialPort),
 		"panic=-1",            // reboot at once: the machine ends and the text says why
 		"reboot=k",            // by the keyboard controller: one port write, with and without ACPI
+		"pci=off",             // there is no bus: do not search for one through ports 0xCF8 and 0xCFC
 		"no_timer_check",      // the timer interrupt works; do not wait to see it
 		"random.trust_cpu=on", // whoever runs the machine makes its random numbers anyway: do not wait for others
 		"random.trust_bootloader=on",
