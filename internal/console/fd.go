@@ -142,8 +142,12 @@ func (s *stream) pumpInput() {
 			break
 		}
 		if _, err := s.c.Send(s.ctx, buf[:n]); err != nil {
-			// Nothing takes input any more: the holder's writes fail from now on.
-			s.control(func(fd int) { _ = unix.Shutdown(fd, unix.SHUT_RD) })
+			// Nothing takes input any more: the holder's writes fail from now
+			// on, and one that waits for room is woken by the drain alone.
+			s.control(func(fd int) {
+				_ = unix.Shutdown(fd, unix.SHUT_RD)
+				drain(fd)
+			})
 			return
 		}
 	}
@@ -213,7 +217,7 @@ func send(fd int, p []byte) (int, error) {
 
 // drain discards what the holder wrote and nobody read. A unix socket closed
 // with unread bytes would give the holder ECONNRESET instead of the end.
-// Preconditions: the socket is shut down, so that nothing more comes.
+// Preconditions: the socket is shut down for reading, so that nothing more comes.
 func drain(fd int) {
 	buf := make([]byte, 4<<10)
 	for {
