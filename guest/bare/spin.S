@@ -1,5 +1,5 @@
 /* spin: says "spinning" and loops for ever with interrupts off. */
-#include "say.h"
+#include "say.inc"
 	.text
 	.globl start
 start:

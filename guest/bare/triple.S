@@ -1,6 +1,6 @@
 /* triple: says "falling" and faults with an empty interrupt table, which ends
    in a triple fault. */
-#include "say.h"
+#include "say.inc"
 	.text
 	.globl start
 start:

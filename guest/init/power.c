@@ -51,8 +51,14 @@ static struct nlattr *find(void *start, int length, int type)
 	return NULL;
 }
 
-static void *value(struct nlattr *a) { return (char *)a + NLA_HDRLEN; }
-static int size(struct nlattr *a) { return a->nla_len - NLA_HDRLEN; }
+static void *value(struct nlattr *a)
+{
+	return (char *)a + NLA_HDRLEN;
+}
+static int size(struct nlattr *a)
+{
+	return a->nla_len - NLA_HDRLEN;
+}
 
 // Receives a message; the length of its attributes, or -1.
 static int receive(int fd, struct message *m)

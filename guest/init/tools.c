@@ -36,7 +36,8 @@ static int ram(int argc, char **argv)
 		return 1;
 	}
 	while (fgets(line, sizeof line, f))
-		if (line[0] != ' ' && strstr(line, ": System RAM") && sscanf(line, "%" SCNx64 "-%" SCNx64, &from, &to) == 2)
+		if (line[0] != ' ' && strstr(line, ": System RAM") &&
+		    sscanf(line, "%" SCNx64 "-%" SCNx64, &from, &to) == 2)
 			bytes += to - from + 1;
 	fclose(f);
 	printf("%" PRIu64 "\n", bytes >> 10);
