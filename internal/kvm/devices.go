@@ -167,6 +167,7 @@ func (m *machine) drain() {
 	timeout := time.NewTimer(drainTime)
 	defer timeout.Stop()
 	for _, d := range m.devices {
+		d.slot.final.Store(true)
 		d.slot.drain(timeout.C)
 	}
 }

@@ -128,12 +128,16 @@ func (k *queueKick) Wait() error {
 	return err
 }
 
-// Stop implements virtio.StoppableKick. The ioeventfd goes first, so that KVM
-// never signals a descriptor that somebody else got.
+// Stop implements virtio.StoppableKick. The ioeventfd goes first, so that the
+// next driver can have one of its own. When the machine has ended no guest is
+// left to write there: the VM takes it along, as waiting for KVM's grace period
+// costs milliseconds.
 func (k *queueKick) Stop() {
 	k.once.Do(func() {
 		k.slot.remove(k)
-		_ = k.vm.DeassignIOEvent(k.event, k.FD()) // fails only for one never assigned
+		if !k.slot.final.Load() {
+			_ = k.vm.DeassignIOEvent(k.event, k.FD()) // fails only for one never assigned
+		}
 		k.EventFD.Stop()
 		k.note(func() { k.stopped = true })
 	})
@@ -170,11 +174,10 @@ func (k *queueKick) drain(timeout <-chan time.Time) {
 // transportSlot is what the machine lends one virtio device: its interrupt line
 // and the kicks of its queues.
 type transportSlot struct {
-	vm        *kvmsys.VM
-	place     layout.Device
-	line      *irqLine
-	activated func() // told once, when the driver first has a queue
-	first     atomic.Bool
+	vm    *kvmsys.VM
+	place layout.Device
+	line  *irqLine
+	final atomic.Bool // no vCPU will run any more
 
 	mu    sync.Mutex
 	kicks map[*queueKick]struct{} // those not stopped; guarded by mu
@@ -191,9 +194,6 @@ func (s *transportSlot) NewKick(queue int) (virtio.StoppableKick, error) {
 	s.mu.Lock()
 	s.kicks[k] = struct{}{}
 	s.mu.Unlock()
-	if s.activated != nil && s.first.CompareAndSwap(false, true) {
-		s.activated()
-	}
 	return k, nil
 }
 

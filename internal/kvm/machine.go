@@ -138,7 +138,11 @@ func (m *machine) makeVM(sys *kvmsys.System) error {
 	// work without calibration (arch/x86/kernel/apic/apic.c, apic_needs_pit).
 	pit := !m.model.tscDeadline && v.Extension(kvmsys.CapPIT2) > 0
 
+	// Memory comes before the interrupt controllers: since Linux 6.18 those leave
+	// SRCU callbacks behind, and a memory slot that is set after them waits 6 ms
+	// for the grace period instead of 0.1.
 	steps := []func() error{
+		m.setMemory,
 		func() error { return v.SetTSSAddr(layout.TSSAddr) },
 		func() error {
 			if v.Extension(kvmsys.CapSetIdentityMapAddr) == 0 {
@@ -155,7 +159,6 @@ func (m *machine) makeVM(sys *kvmsys.System) error {
 		},
 		func() error { return v.SetGSIRouting(routes(pit)) },
 		m.setHaltPoll,
-		m.setMemory,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
