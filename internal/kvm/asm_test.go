@@ -92,15 +92,11 @@ func (a *asm) print(text string) *asm {
 	return a
 }
 
-// store32 writes v to [rbx+off], load32 reads it into eax.
+// store32 writes v to [rbx+off].
 func (a *asm) store32(off, v uint32) *asm { return a.emit(0xc7, 0x83).imm32(off).imm32(v) }
-func (a *asm) load32(off uint32) *asm     { return a.emit(0x8b, 0x83).imm32(off) }
 
-// mem32 writes v to a 32-bit address below 2 GiB; mem16 likewise.
+// mem32 writes v to a 32-bit address below 2 GiB.
 func (a *asm) mem32(addr, v uint32) *asm { return a.emit(0xc7, 0x04, 0x25).imm32(addr).imm32(v) }
-func (a *asm) mem16(addr uint32, v uint16) *asm {
-	return a.emit(0x66, 0xc7, 0x04, 0x25).imm32(addr).emit(byte(v), byte(v>>8))
-}
 
 // forever ends a guest: it spins with interrupts off.
 func (a *asm) forever() *asm { return a.cli().label("forever").jmp("forever") }

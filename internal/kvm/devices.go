@@ -3,6 +3,7 @@
 package kvm
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -164,10 +165,10 @@ const drainTime = 250 * time.Millisecond
 //
 // Preconditions: no vCPU runs.
 func (m *machine) drain() {
-	timeout := time.NewTimer(drainTime)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
 	for _, d := range m.devices {
 		d.slot.final.Store(true)
-		d.slot.drain(timeout.C)
+		d.slot.drain(ctx)
 	}
 }

@@ -102,9 +102,9 @@ func TestMemoryAccesses(t *testing.T) {
 // devices is nobody's.
 func TestHoleIsNobodys(t *testing.T) {
 	out, host := serialHost()
-	a := newAsm().movRBX(uint64(64*vm.MiB)).emit(0x8b, 0x03). // mov eax, [rbx]
-									emit(0x83, 0xf8, 0xff).jne("bad").print("ones").powerOff().
-									label("bad").print("bad").powerOff()
+	a := newAsm().movRBX(64*vm.MiB).emit(0x8b, 0x03). // mov eax, [rbx]
+								emit(0x83, 0xf8, 0xff).jne("bad").print("ones").powerOff().
+								label("bad").print("bad").powerOff()
 	runToEnd(t, bare(t, a, nil, host))
 	require.Equal(t, "ones", out.String())
 }

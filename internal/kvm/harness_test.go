@@ -111,7 +111,7 @@ func runToEnd(t testing.TB, m *machine) vm.Exit {
 	return m.Exit()
 }
 
-// console collects what the guest prints to COM1.
+// serialHost collects what the guest prints to COM1.
 func serialHost() (*vmtest.Recorder, vm.Host) {
 	r := vmtest.NewRecorder()
 	return r, vm.Host{Serial: r}

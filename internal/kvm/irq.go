@@ -3,11 +3,11 @@
 package kvm
 
 import (
+	"context"
 	"encoding/binary"
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -144,10 +144,10 @@ func (k *queueKick) Stop() {
 }
 
 // drain waits until the worker has served everything that is in the ring now,
-// or until timeout fires or the queue is stopped.
+// or until ctx ends or the queue is stopped.
 //
 // Preconditions: the driver adds nothing any more.
-func (k *queueKick) drain(timeout <-chan time.Time) {
+func (k *queueKick) drain(ctx context.Context) {
 	k.mu.Lock()
 	target := k.wakes + 1
 	k.mu.Unlock()
@@ -165,7 +165,7 @@ func (k *queueKick) drain(timeout <-chan time.Time) {
 		}
 		select {
 		case <-changed:
-		case <-timeout:
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -207,7 +207,7 @@ func (s *transportSlot) remove(k *queueKick) {
 }
 
 // drain lets every queue's worker finish.
-func (s *transportSlot) drain(timeout <-chan time.Time) {
+func (s *transportSlot) drain(ctx context.Context) {
 	s.mu.Lock()
 	kicks := make([]*queueKick, 0, len(s.kicks))
 	for k := range s.kicks {
@@ -215,6 +215,6 @@ func (s *transportSlot) drain(timeout <-chan time.Time) {
 	}
 	s.mu.Unlock()
 	for _, k := range kicks {
-		k.drain(timeout)
+		k.drain(ctx)
 	}
 }

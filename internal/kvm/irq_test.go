@@ -4,6 +4,7 @@ package kvm
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -123,6 +124,27 @@ func TestLastWords(t *testing.T) {
 		require.Equal(t, vm.CauseGuestShutdown, runToEnd(t, m).Cause)
 		require.Equal(t, text, out.String())
 	}
+}
+
+// Workers that ended because the guest broke the rules hold nothing up: the
+// machine ends, and says what happened.
+func TestEndWithBrokenQueues(t *testing.T) {
+	var faults atomic.Int32
+	host := vm.Host{Event: func(e vm.Event) {
+		if e.Type == vm.EventLog && e.Component == "console" {
+			faults.Add(1)
+		}
+	}}
+	a := newConsoleGuest()
+	for q := range uint32(2) {
+		a.mem32(ring(q)+ringAvail, 0x8000<<16).store32(regNotify, q) // the index jumps
+	}
+	// until the device needs a reset: mov eax, [rbx+status]; test al, 64
+	a.label("wait").emit(0x8b, 0x83).imm32(regStatus).emit(0xa8, 64).je("wait")
+	m := bare(t, a.powerOff(), nil, host)
+	require.Equal(t, vm.CauseGuestShutdown, runToEnd(t, m).Cause)
+	require.Positive(t, faults.Load())
+	require.Positive(t, m.devices[0].stats().Faults)
 }
 
 // A driver that resets and restarts its device over and over leaves no kick

@@ -13,18 +13,18 @@ type Regs struct {
 
 // Segment is struct kvm_segment: a segment register with its hidden part.
 type Segment struct {
-	Base                            uint64
-	Limit                           uint32
-	Selector                        uint16
-	Type, Present, DPL, DB          uint8
-	S, L, G, AVL, Unusable, padding uint8
+	Base                      uint64
+	Limit                     uint32
+	Selector                  uint16
+	Type, Present, DPL, DB    uint8
+	S, L, G, AVL, Unusable, _ uint8
 }
 
 // DTable is struct kvm_dtable: the GDT or IDT register.
 type DTable struct {
-	Base    uint64
-	Limit   uint16
-	padding [3]uint16
+	Base  uint64
+	Limit uint16
+	_     [3]uint16
 }
 
 // Sregs is struct kvm_sregs: segment, control and table registers.
@@ -42,13 +42,13 @@ type Sregs struct {
 type FPU struct {
 	FPR        [8][16]uint8
 	FCW, FSW   uint16
-	FTWX, pad1 uint8
+	FTWX, _    uint8
 	LastOpcode uint16
 	LastIP     uint64
 	LastDP     uint64
 	XMM        [16][16]uint8
 	MXCSR      uint32
-	pad2       uint32
+	_          uint32
 }
 
 // CPUIDEntry is struct kvm_cpuid_entry2: one leaf, or one subleaf when Flags
@@ -56,7 +56,7 @@ type FPU struct {
 type CPUIDEntry struct {
 	Function, Index, Flags uint32
 	EAX, EBX, ECX, EDX     uint32
-	padding                [3]uint32
+	_                      [3]uint32
 }
 
 // CPUIDSignificantIndex (KVM_CPUID_FLAG_SIGNIFCANT_INDEX) says that Index
@@ -68,14 +68,14 @@ const maxCPUIDEntries = 256
 
 // cpuid2 is struct kvm_cpuid2 with room for every entry.
 type cpuid2 struct {
-	Nent, padding uint32
-	Entries       [maxCPUIDEntries]CPUIDEntry
+	Nent, _ uint32
+	Entries [maxCPUIDEntries]CPUIDEntry
 }
 
 // MSREntry is struct kvm_msr_entry.
 type MSREntry struct {
-	Index, reserved uint32
-	Data            uint64
+	Index, _ uint32
+	Data     uint64
 }
 
 // MSR makes an entry.
@@ -87,8 +87,8 @@ const maxMSRs = 256
 
 // msrs is struct kvm_msrs with room for maxMSRs entries.
 type msrs struct {
-	NMSRs, pad uint32
-	Entries    [maxMSRs]MSREntry
+	NMSRs, _ uint32
+	Entries  [maxMSRs]MSREntry
 }
 
 // LAPIC is struct kvm_lapic_state: the registers of the local APIC, one
@@ -106,7 +106,7 @@ type userMemoryRegion struct {
 // irqfd is struct kvm_irqfd.
 type irqfd struct {
 	FD, GSI, Flags, ResampleFD uint32
-	pad                        [16]uint8
+	_                          [16]uint8
 }
 
 // ioeventfd is struct kvm_ioeventfd.
@@ -115,14 +115,14 @@ type ioeventfd struct {
 	Len             uint32
 	FD              int32
 	Flags           uint32
-	pad             [36]uint8
+	_               [36]uint8
 }
 
 // irqRoutingEntry is struct kvm_irq_routing_entry with its irqchip member.
 type irqRoutingEntry struct {
-	GSI, Type, Flags, pad uint32
-	IRQChip, Pin          uint32
-	rest                  [6]uint32
+	GSI, Type, Flags, _ uint32
+	IRQChip, Pin        uint32
+	_                   [6]uint32
 }
 
 // maxRoutes is enough for 24 IOAPIC pins and 16 PIC pins.
@@ -140,14 +140,14 @@ type irqLevel struct{ IRQ, Level uint32 }
 // pitConfig is struct kvm_pit_config.
 type pitConfig struct {
 	Flags uint32
-	pad   [15]uint32
+	_     [15]uint32
 }
 
 // enableCap is struct kvm_enable_cap.
 type enableCap struct {
 	Cap, Flags uint32
 	Args       [4]uint64
-	pad        [64]uint8
+	_          [64]uint8
 }
 
 // Route sends a GSI to a pin of one of the interrupt controllers.
