@@ -37,7 +37,9 @@ func FromConfig(cfg Config) *Builder { return &Builder{cfg: cfg.WithDefaults()} 
 //
 //	{"boot": {"kernel": "/boot/vmlinuz", "initrd": "/boot/initrd.img", "args": ["quiet"]},
 //	 "cpus": 2, "memory_mib": 512, "name": "web", "timeout_ms": 60000,
-//	 "console": {"ring_size": 1048576, "cols": 80, "rows": 24}, "backend": "kvm"}
+//	 "console": {"ring_size": 1048576, "cols": 80, "rows": 24}, "backend": "kvm",
+//	 "disks": [{"path": "debian.qcow2", "temporary": true, "root": true},
+//	           {"path": "data.img", "format": "raw", "serial": "data", "limit": {"iops": 500}}]}
 func FromJSON(data []byte) (*Builder, error) {
 	cfg := vm.DefaultConfig()
 	if err := cfg.UnmarshalJSON(data); err != nil {
@@ -149,6 +151,28 @@ func (b *Builder) SetConsole(console ConsoleConfig) error {
 	})
 }
 
+// AddDisk adds a disk; the guest sees the disks in the order in which they were
+// added. Build opens the image and locks it: an image that a machine writes is no
+// other's, in this process or another.
+func (b *Builder) AddDisk(d Disk) error {
+	return b.set("add disk",
+		func(p *vm.Problems) {
+			i := len(b.cfg.Disks)
+			p.Disk(i, d)
+			if i >= vm.MaxDisks {
+				p.Disks(append(b.cfg.Clone().Disks, d))
+			}
+		},
+		func(c *vm.Config) { c.Disks = append(c.Disks, vm.Config{Disks: []Disk{d}}.Clone().Disks...) })
+}
+
+// ClearDisks removes all disks.
+func (b *Builder) ClearDisks() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cfg.Disks = nil
+}
+
 // SetTimeout limits the machine's whole life, from Start on; it then ends with
 // CauseTimedOut. 0: no limit.
 func (b *Builder) SetTimeout(d time.Duration) error {
@@ -217,8 +241,8 @@ func (b *Builder) check() (vm.Config, vm.Backend, error) {
 	if backendErr != nil {
 		return cfg, nil, vm.Wrap("build", backendErr)
 	}
-	if !caps.Has(vm.FeatureBootLinux) {
-		return cfg, nil, vm.Errorf(vm.KindUnsupported, "build", "backend %s lacks the capability %q", name, vm.FeatureBootLinux)
+	if err := caps.Lacks(cfg, "build", name); err != nil {
+		return cfg, nil, err
 	}
 	return cfg.WithDefaults(), chosen, nil
 }

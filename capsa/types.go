@@ -18,6 +18,12 @@ type (
 	Config = vm.Config
 	// LinuxBoot is the direct boot of a Linux kernel.
 	LinuxBoot = vm.LinuxBoot
+	// Disk is one disk of a machine.
+	Disk = vm.Disk
+	// DiskFormat is the format of a disk's image.
+	DiskFormat = vm.DiskFormat
+	// DiskLimit bounds the rate of a disk's requests.
+	DiskLimit = vm.DiskLimit
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
@@ -31,6 +37,8 @@ type (
 	Stats = vm.Stats
 	// DeviceStats are the counters of one device.
 	DeviceStats = vm.DeviceStats
+	// DiskStats are the counters that only disks have.
+	DiskStats = vm.DiskStats
 	// Timeline says when things happened.
 	Timeline = vm.Timeline
 	// Event is something that happened to a machine.
@@ -118,6 +126,14 @@ const (
 	EventOOM         = vm.EventOOM
 	EventLog         = vm.EventLog
 	EventLost        = vm.EventLost
+	EventDiskError   = vm.EventDiskError
+)
+
+// The formats of images.
+const (
+	DiskAuto  = vm.DiskAuto
+	DiskRaw   = vm.DiskRaw
+	DiskQcow2 = vm.DiskQcow2
 )
 
 // MiB is the unit of memory sizes, in bytes.

@@ -56,6 +56,7 @@ type Config struct {
 	CPUs    int    // number of vCPUs, at least 1
 	Memory  uint64 // bytes, a multiple of 1 MiB
 	Console ConsoleConfig
+	Disks   []Disk        // in the order in which the guest sees them
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
 }
@@ -107,6 +108,10 @@ func (c Config) Clone() Config {
 	if c.Boot.Cmdline != nil {
 		line := *c.Boot.Cmdline
 		c.Boot.Cmdline = &line
+	}
+	c.Disks = slices.Clone(c.Disks)
+	for i := range c.Disks {
+		c.Disks[i] = c.Disks[i].clone()
 	}
 	return c
 }

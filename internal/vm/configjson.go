@@ -1,13 +1,10 @@
 package vm
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,6 +27,7 @@ const MaxConfigJSON = 1 << 20
 //	  "cpus": 2,
 //	  "memory_mib": 512,
 //	  "console": {"ring_size": 1048576, "cols": 80, "rows": 24},
+//	  "disks": [{"path": "/images/debian.qcow2", "root": true}], // see diskJSON
 //	  "timeout_ms": 60000,
 //	  "backend": "kvm"
 //	}
@@ -44,6 +42,7 @@ type configJSON struct {
 	CPUs      *int         `json:"cpus,omitempty"`
 	MemoryMiB *uint64      `json:"memory_mib,omitempty"`
 	Console   *consoleJSON `json:"console,omitempty"`
+	Disks     []diskJSON   `json:"disks,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
 }
@@ -75,9 +74,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		ms++
 	}
 	text := func(field, s string) *string {
-		if !utf8.ValidString(s) {
-			p.add(field, "JSON cannot carry other bytes", "%q is not UTF-8", s)
-		}
+		p.utf8(field, s)
 		if s == "" {
 			return nil
 		}
@@ -99,6 +96,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Name: text("name", c.Name), Boot: boot, CPUs: &c.CPUs, MemoryMiB: &mib,
 		Backend: text("backend", c.Backend),
 		Console: &consoleJSON{RingSize: &c.Console.RingSize, Cols: &c.Console.Cols, Rows: &c.Console.Rows},
+		Disks:   encodeDisks(c.Disks, &p),
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
@@ -170,6 +168,12 @@ func (in *configJSON) apply(c *Config) error {
 		give(&c.Console.Cols, t.Cols)
 		give(&c.Console.Rows, t.Rows)
 	}
+	if in.Disks != nil {
+		c.Disks = nil
+		for _, d := range in.Disks {
+			c.Disks = append(c.Disks, d.disk())
+		}
+	}
 	var p Problems
 	if m := in.MemoryMiB; m != nil {
 		if *m > MaxMemory/MiB { // also keeps the product from wrapping
@@ -195,12 +199,15 @@ func give[T any](to *T, from *T) {
 	}
 }
 
-// schema maps each object of the JSON form, by path, to its keys. encoding/json
-// would take keys in any case and the last of several.
+// schema maps each object of the JSON form, by its shape, to its keys: a shape is
+// a path, and "disks[]" is every object in the list "disks". encoding/json would
+// take keys in any case and the last of several.
 var schema = map[string][]string{
-	"":        keysOf(reflect.TypeFor[configJSON]()),
-	"boot":    keysOf(reflect.TypeFor[bootJSON]()),
-	"console": keysOf(reflect.TypeFor[consoleJSON]()),
+	"":              keysOf(reflect.TypeFor[configJSON]()),
+	"boot":          keysOf(reflect.TypeFor[bootJSON]()),
+	"console":       keysOf(reflect.TypeFor[consoleJSON]()),
+	"disks[]":       keysOf(reflect.TypeFor[diskJSON]()),
+	"disks[].limit": keysOf(reflect.TypeFor[diskLimitJSON]()),
 }
 
 func keysOf(t reflect.Type) (keys []string) {
@@ -209,76 +216,4 @@ func keysOf(t reflect.Type) (keys []string) {
 		keys = append(keys, key)
 	}
 	return keys
-}
-
-// checkKeys walks the tokens: one object, known keys, each once, nothing after.
-func checkKeys(data []byte, p *Problems) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	tok, err := dec.Token()
-	if err != nil {
-		return unexpectedEnd(err)
-	}
-	if tok != json.Delim('{') {
-		return errors.New("the configuration is not a JSON object")
-	}
-	if err := checkObject(dec, "", p); err != nil {
-		return unexpectedEnd(err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("there is something after the JSON object")
-	}
-	return nil
-}
-
-// unexpectedEnd says in words that the text ends too early.
-func unexpectedEnd(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return errors.New("the JSON is incomplete")
-	}
-	return err
-}
-
-// checkObject checks the object at path, whose brace was read. It recurses only
-// into the objects of the schema, so its depth is theirs.
-func checkObject(dec *json.Decoder, path string, p *Problems) error {
-	var seen []string
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		key, _ := tok.(string)
-		field := strings.TrimPrefix(path+"."+key, ".")
-		if !slices.Contains(schema[path], key) {
-			p.add(field, "known are: "+strings.Join(schema[path], ", "), "unknown key")
-			field = "unknown." + field // whatever it holds is skipped
-		} else if slices.Contains(seen, key) {
-			p.add(field, "", "given twice")
-		}
-		seen = append(seen, key)
-		if err := checkValue(dec, field, p); err != nil {
-			return err
-		}
-	}
-	_, err := dec.Token() // the closing brace
-	return err
-}
-
-// checkValue checks the value of a key: an object of the schema, or anything.
-func checkValue(dec *json.Decoder, field string, p *Problems) error {
-	if _, isObject := schema[field]; !isObject {
-		var skip json.RawMessage
-		return dec.Decode(&skip)
-	}
-	tok, err := dec.Token()
-	switch {
-	case err != nil:
-		return err
-	case tok == json.Delim('{'):
-		return checkObject(dec, field, p)
-	case tok == json.Delim('['):
-		return fmt.Errorf("%s is not an object", field)
-	default: // null is fine; another scalar is found by the decoding proper
-		return nil
-	}
 }

@@ -17,6 +17,12 @@ const fullJSON = `{
   "cpus": 2,
   "memory_mib": 768,
   "console": {"ring_size": 65536, "cols": 100, "rows": 40},
+  "disks": [
+    {"path": "/a.qcow2", "format": "qcow2", "temporary": true, "scratch_dir": "/fast", "backing_dirs": ["/x", "/y"], "root": true},
+    {"path": "/b.img", "format": "raw", "overlay": "/b.qcow2", "serial": "data", "direct": true, "queues": 2,
+     "limit": {"iops": 1, "iops_burst": 2, "bytes_per_sec": 3, "bytes_burst": 4}},
+    {"path": "/c.qcow2", "read_only": true}
+  ],
   "timeout_ms": 1500,
   "backend": "kvm"
 }`
@@ -28,6 +34,12 @@ func fullConfig() vm.Config {
 		CPUs:    2,
 		Memory:  768 * vm.MiB,
 		Console: vm.ConsoleConfig{RingSize: 65536, Cols: 100, Rows: 40},
+		Disks: []vm.Disk{
+			{Path: "/a.qcow2", Format: vm.DiskQcow2, Temporary: true, ScratchDir: "/fast", BackingDirs: []string{"/x", "/y"}, Root: true},
+			{Path: "/b.img", Format: vm.DiskRaw, Overlay: "/b.qcow2", Serial: "data", Direct: true, Queues: 2,
+				Limit: vm.DiskLimit{IOPS: 1, IOPSBurst: 2, BytesPerSec: 3, BytesBurst: 4}},
+			{Path: "/c.qcow2", ReadOnly: true},
+		},
 		Timeout: 1500 * time.Millisecond,
 		Backend: "kvm",
 	}
@@ -91,6 +103,15 @@ func TestJSONRefuses(t *testing.T) {
 		{"cols out of range", `{"console": {"cols": 65536}}`, "console.cols", "65536"},
 		{"timeout that would wrap", `{"timeout_ms": 9223372036854775807}`, "timeout_ms", "range"},
 		{"args is a string", `{"boot": {"args": "quiet"}}`, "boot.args", "string"},
+		{"unknown key of a disk", `{"disks": [{}, {"ro": true}]}`, "disks[1].ro", "known are: path"},
+		{"unknown key of a limit", `{"disks": [{"limit": {"bps": 1}}]}`, "disks[0].limit.bps", "known are: iops"},
+		{"key of a disk twice", `{"disks": [{"path": "a", "path": "b"}]}`, "disks[0].path", "twice"},
+		{"disks is an object", `{"disks": {}}`, "", "disks is not a list"},
+		{"disk is a list", `{"disks": [[]]}`, "", "disks[0] is not an object"},
+		{"disk is a number", `{"disks": [1]}`, "disks", "number"},
+		{"disks is text", `{"disks": "a.img"}`, "disks", "string"},
+		{"disks is incomplete", `{"disks": [{"path": "a"}`, "", "incomplete"},
+		{"negative limit", `{"disks": [{"limit": {"iops": -1}}]}`, "disks.limit.iops", "-1"},
 		{"not UTF-8", "{\"name\": \"\xff\"}", "", "UTF-8"},
 		{"deep", strings.Repeat(`{"boot":`, 100000), "", ""},
 		{"deep list", `{"boot": {"args": ` + strings.Repeat(`[`, 100000), "", ""},

@@ -20,12 +20,14 @@ const (
 	EventOOM         EventType = 8  // the guest's kernel killed a process for want of memory; Event.Message
 	EventLog         EventType = 9  // something a person may want to know; Event.Message
 	EventLost        EventType = 10 // Event.Lost events were dropped because nobody fetched them
+	EventDiskError   EventType = 11 // the host could not serve a request of disk Event.Disk; Event.Message
 )
 
 var eventNames = [...]string{
 	EventState: "state", EventReady: "ready", EventExited: "exited", EventExecExited: "exec exited",
 	EventConsoleData: "console data", EventPortBound: "port bound", EventPolicyDeny: "policy deny",
 	EventOOM: "out of memory", EventLog: "log", EventLost: "events lost",
+	EventDiskError: "disk error",
 }
 
 // String is the type in words: "console data".
@@ -43,7 +45,8 @@ type Event struct {
 	Time      time.Time // when, by the host's clock; filled in by the receiver if zero
 	State     State     // EventState
 	Exit      *Exit     // EventExited; not to be written to
-	Component string    // EventLog: the part that speaks
-	Message   string    // EventOOM, EventLog, EventPolicyDeny
+	Component string    // EventLog, EventDiskError: the part that speaks
+	Message   string    // EventOOM, EventLog, EventPolicyDeny, EventDiskError
+	Disk      int       // EventDiskError: index into Config.Disks
 	Lost      uint64    // EventLost: how many
 }

@@ -12,23 +12,41 @@ type Stats struct {
 	CPUs     int               `json:"cpus"`
 }
 
-// DeviceStats are the counters of one device.
+// DeviceStats are the counters of one device, kept over its resets by the driver.
 type DeviceStats struct {
-	Name       string `json:"name"`
+	Name       string `json:"name"`       // "console", "disk 0"
 	Kicks      uint64 `json:"kicks"`      // notifications by the driver
 	Interrupts uint64 `json:"interrupts"` // raised by the device
 	Requests   uint64 `json:"requests"`   // descriptor chains finished
-	BytesIn    uint64 `json:"bytes_in"`   // guest to host
-	BytesOut   uint64 `json:"bytes_out"`  // host to guest
+	BytesIn    uint64 `json:"bytes_in"`   // guest to host: written
+	BytesOut   uint64 `json:"bytes_out"`  // host to guest: read
+	Errors     uint64 `json:"errors"`     // requests that the host could not serve
 	Faults     uint64 `json:"faults"`     // times the driver broke the rules
+	Resets     uint64 `json:"resets"`     // resets by the driver
+
+	Disk *DiskStats `json:"disk,omitempty"` // of disks only
 }
 
-// Timeline says when things happened, as durations since the machine's creation;
-// 0 means not yet.
+// DiskStats are the counters that only disks have.
+type DiskStats struct {
+	Reads       uint64 `json:"reads"` // requests that succeeded, and so on
+	Writes      uint64 `json:"writes"`
+	Flushes     uint64 `json:"flushes"`
+	Discards    uint64 `json:"discards"`
+	WriteZeroes uint64 `json:"write_zeroes"`
+	Refused     uint64 `json:"refused"`   // requests that made no sense
+	Stalls      uint64 `json:"stalls"`    // times the queue waited because all its workers were busy
+	Throttled   uint64 `json:"throttled"` // requests that waited for the rate limit
+}
+
+// Timeline says when things happened, as durations since the machine's creation
+// began; 0 means not yet, or that the backend cannot tell.
 type Timeline struct {
-	Created     time.Duration `json:"created_ns"`      // New returned
-	Started     time.Duration `json:"started_ns"`      // Start returned
-	FirstExit   time.Duration `json:"first_exit_ns"`   // the first exit to user space: the guest has executed instructions
-	ConsoleOpen time.Duration `json:"console_open_ns"` // the guest's console driver came up
-	Ended       time.Duration `json:"ended_ns"`        // Done was closed
+	Created          time.Duration `json:"created_ns"`           // New returned
+	Started          time.Duration `json:"started_ns"`           // Start returned
+	FirstInstruction time.Duration `json:"first_instruction_ns"` // a vCPU entered the guest
+	FirstExit        time.Duration `json:"first_exit_ns"`        // the guest first used a device: its kernel, unpacked, has begun
+	DriversUp        time.Duration `json:"drivers_up_ns"`        // its first virtio driver came up
+	ConsoleOpen      time.Duration `json:"console_open_ns"`      // it first wrote to its console
+	Ended            time.Duration `json:"ended_ns"`             // Done was closed
 }

@@ -44,6 +44,9 @@ func (c Config) ValidateFor(backend string, caps Capabilities) error {
 		p.add("memory_mib", "", "%d is more than the %d that %s can give a machine on this host",
 			c.Memory/MiB, caps.MaxMemory/MiB, backend)
 	}
+	if caps.Fits != nil && len(c.Disks) <= MaxDisks {
+		p = append(p, caps.Fits(c)...)
+	}
 	return p.Err(kind, "validate")
 }
 
@@ -67,6 +70,8 @@ func (c Config) Check() Problems {
 	p.CPUs(c.CPUs)
 	p.Memory(c.Memory)
 	p.Console(c.Console)
+	p.Disks(c.Disks)
+	p.rootArg(c)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
 	return p

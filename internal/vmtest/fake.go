@@ -81,6 +81,7 @@ func NewFake() *Fake {
 			Features: map[vm.Feature]bool{
 				vm.FeatureBootLinux: true, vm.FeatureConsole: true, vm.FeatureConsoleResize: true,
 				vm.FeatureEarlyConsole: true, vm.FeaturePause: true, vm.FeaturePowerButton: true,
+				vm.FeatureDisk: true,
 			},
 			Detail: map[string]string{"guests": "Go functions"},
 		},
