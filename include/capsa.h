@@ -38,8 +38,11 @@
  * parent is not affected. Error objects may be read in the child.
  *
  * Manners. The library never exits the process, writes to stdio, installs signal handlers of its own design, changes
- * the directory or the umask, or reads the environment. (Its Go runtime takes SIGBUS, SIGFPE, SIGSEGV, SIGPIPE and
- * SIGURG over and passes on to the program's handlers what is not its own.) It stays loaded after dlclose().
+ * the directory or the umask, or reads the environment. It stays loaded after dlclose().
+ *
+ * Signals. The library's Go runtime takes SIGBUS, SIGFPE, SIGSEGV, SIGPIPE and SIGURG over and passes on to the program's
+ * handlers what is not its own. Handlers that the program installs later must have SA_ONSTACK, since the library's
+ * threads have small stacks, and one for SIGURG must expect signals that nobody sent to it.
  *
  * Each function says "since" which version of the library it exists.
  */

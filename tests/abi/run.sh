@@ -17,6 +17,7 @@ prefix=$work/prefix
 CC=${CC:-cc}
 CXX=${CXX:-c++}
 failed=
+limit="timeout -s ABRT 300" # seconds, after which a test hangs
 
 say() { printf '%s\n' "abi: $*"; }
 required() { case ",${CAPSA_REQUIRE:-}," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
@@ -41,7 +42,7 @@ run() {
 
 mkdir -p "$work"
 rm -rf "$prefix"
-make -s install BUILD="$build" DESTDIR= PREFIX="$prefix" ${CAPSA_MAKEFLAGS:-}
+make -s install BUILD="$build" DESTDIR= PREFIX="$prefix"
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
 export LD_LIBRARY_PATH="$prefix/lib"
 flags=$(pkg-config --cflags --libs capsa)
@@ -69,7 +70,7 @@ hygiene() {
 
 # c_client NAME [FLAGS]: one C test, strict C11.
 c_client() {
-    $CC -std=c11 $strict -g -O1 "tests/abi/c/$1.c" $flags -ldl -pthread -o "$work/$1${3:-}" $2 && "$work/$1${3:-}"
+    $CC -std=c11 $strict -g -O1 "tests/abi/c/$1.c" $flags -ldl -pthread -o "$work/$1${3:-}" $2 && $limit "$work/$1${3:-}"
 }
 
 c_tests=${*:-$(ls tests/abi/c/*.c | xargs -n 1 basename -s .c)}
@@ -94,14 +95,14 @@ examples() {
 }
 
 cpp_client() {
-    $CXX -std=c++17 $strict -g tests/abi/cpp/client.cpp $flags -pthread -o "$work/cpp" && "$work/cpp"
+    $CXX -std=c++17 $strict -g tests/abi/cpp/client.cpp $flags -pthread -o "$work/cpp" && $limit "$work/cpp"
 }
 
 rust_client() {
     # The crate declares what the library exports, no more and no less.
     grep -oE '\bfn capsa_[a-z_]+' bindings/rust/src/lib.rs | sed 's/fn //' | LC_ALL=C sort >"$work/rust-symbols"
     sed 's/@.*//' libcapsa/capsa.symbols | diff - "$work/rust-symbols" || return 1
-    CARGO_TARGET_DIR="$work/cargo" cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml &&
+    CARGO_TARGET_DIR="$work/cargo" $limit cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml &&
         CARGO_TARGET_DIR="$work/cargo" cargo build --quiet --offline --manifest-path examples/rust/Cargo.toml &&
         cp "$work/cargo/debug/hello" "$work/hello-rust"
 }
