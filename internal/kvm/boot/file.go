@@ -72,6 +72,9 @@ func openError(op, path string, err error) error {
 	case errors.Is(err, syscall.ENXIO): // open(2): what opening a socket gives
 		e.Kind = vm.KindConfig
 		return e.WithHint("is it a socket? give the path of a regular file")
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG):
+		e.Kind = vm.KindConfig
+		return e.WithHint("check the path: it leads through a link to itself, through a file as if it were a directory, or is too long")
 	}
 	return e
 }
