@@ -32,7 +32,7 @@ func TestOpenErrorsAdvise(t *testing.T) {
 		{"missing", filepath.Join(dir, "none"), nil, vm.KindUnavailable, "load kvm_intel or kvm_amd"},
 		{"not KVM", file, nil, vm.KindUnavailable, "not KVM"},
 		{"a directory", dir, nil, vm.KindUnavailable, "not KVM"},
-		{"no access", file, fails(unix.EACCES), vm.KindPermission, "usermod -aG kvm"},
+		{"no access", file, fails(unix.EACCES), vm.KindUnavailable, "usermod -aG kvm"},
 		{"no module", file, fails(unix.ENODEV), vm.KindUnavailable, "kvm_amd"},
 		{"busy", file, fails(unix.EBUSY), vm.KindUnavailable, "another hypervisor"},
 		{"too many files", file, fails(unix.EMFILE), vm.KindLimit, "ulimit -n"},
