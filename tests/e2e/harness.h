@@ -65,8 +65,8 @@ extern capsa_error *err;
 void ok_at(const char *file, int line, const char *call, capsa_status status);
 #define OK(call) ok_at(__FILE__, __LINE__, #call, (call))
 
-/* REFUSED(call(..., &err), CAPSA_E_..., "word"): the call fails with that class, and with a message and a hint or
- * problem list that a person can act on; the word (NULL: none) is somewhere in them. */
+/* REFUSED(call(..., &err), CAPSA_E_..., "word"): the call fails with that class and an error object that says what is
+ * wrong; the word (NULL: none) is somewhere in its message, hint or detail. */
 void refused_at(const char *file, int line, const char *call, capsa_status status, capsa_status want,
                 const char *word);
 #define REFUSED(call, want, word) refused_at(__FILE__, __LINE__, #call, (call), (want), (word))
