@@ -51,8 +51,8 @@ func TestOpenSpecial(t *testing.T) {
 		text       string
 	}{
 		{"missing", filepath.Join(dir, "nowhere"), vm.KindNotFound, "nowhere"},
-		{"below a file", filepath.Join(empty, "x"), vm.KindIO, "not a directory"},
-		{"link to itself", loop, vm.KindIO, "loop"},
+		{"below a file", filepath.Join(empty, "x"), vm.KindConfig, "not a directory"},
+		{"link to itself", loop, vm.KindConfig, "loop"},
 		{"directory", dir, vm.KindConfig, "directory"},
 		{"FIFO", fifo, vm.KindConfig, "FIFO"},
 		{"socket", socket, vm.KindConfig, "socket"},
