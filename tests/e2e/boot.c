@@ -90,7 +90,7 @@ TEST(boot, triple_fault_at_once, 60) {
     capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
     guest g = start(b);
 
-    REFUSED(capsa_vm_wait(g.vm, patience(60000), NULL, &info, &err), CAPSA_E_BOOT, "fault");
+    REFUSED(capsa_vm_wait(g.vm, patience(60000), NULL, &info, &err), CAPSA_E_BOOT, "crashed");
     CHECK_INT(info.cause, CAPSA_CAUSE_BOOT_FAILED);
     await_serial(&g, "falling");
     discard(&g);
