@@ -1,0 +1,180 @@
+/*
+ * native GUEST NOOP - measures what needs no Linux guest, on any /dev/kvm. GUEST is the guest of first.S, NOOP the library
+ * of noop/. Prints samples.
+ */
+#define _GNU_SOURCE
+#include <capsa.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "floor.h"
+#include "samples.h"
+
+#define MEMORY_MIB 256
+#define ROUNDS 60
+#define CALLS 20000
+#define MANY 200
+
+static void die(const char *what, capsa_error *err) {
+    fprintf(stderr, "bench: %s: %s %s\n", what, capsa_error_message(err), capsa_error_hint(err));
+    exit(1);
+}
+
+static capsa_builder *builder_for(const char *guest) {
+    capsa_error *err = NULL;
+    capsa_builder *b = NULL;
+    if (capsa_builder_new(&b, &err)) die("builder", err);
+    if (capsa_builder_boot_linux(b, guest, NULL, &err)) die("boot", err);
+    if (capsa_builder_set_memory_mib(b, MEMORY_MIB, &err)) die("memory", err);
+    return b;
+}
+
+/* A moment of the machine's time line, in nanoseconds since it began; 0 while it has not come. */
+static double moment(capsa_vm *vm, const char *key) {
+    capsa_error *err = NULL;
+    char *json = NULL;
+    double v = 0;
+    if (capsa_vm_stats_json(vm, &json, &err)) die("stats", err);
+    const char *at = strstr(json, key);
+    if (at) v = strtod(at + strlen(key), NULL);
+    capsa_mem_free(json);
+    return v;
+}
+
+static double first_exit_ns(capsa_vm *vm) { return moment(vm, "\"first_exit_ns\":"); }
+static double created_ns(capsa_vm *vm) { return moment(vm, "\"created_ns\":"); }
+
+/* From build to the guest's first instruction: the guest's first exit, on the machine's own time line, and what the build
+ * took before that began. */
+static capsa_vm *create(capsa_builder *b, double *took) {
+    capsa_error *err = NULL;
+    capsa_vm *vm = NULL;
+    double begin = now_ns(), built, first;
+    if (capsa_builder_build(b, &vm, &err)) die("build", err);
+    built = now_ns();
+    if (capsa_vm_start(vm, -1, NULL, &err)) die("start", err);
+    while ((first = first_exit_ns(vm)) == 0) /* only a benchmark may look again and again */
+        poll(NULL, 0, 0);
+    /* The time line begins inside build: what came before it is added, at most. */
+    *took = first + (built - begin) - created_ns(vm);
+    return vm;
+}
+
+static void bench_create(const char *guest) {
+    static struct samples s = {
+        .name = "create to first guest instruction", .unit = "ns", .peer_name = "minimal C program", .goal = 1.3};
+    static struct samples k = {
+        .name = "free a running machine", .unit = "ns", .peer_name = "minimal C program", .goal = 1.5};
+    capsa_builder *b = builder_for(guest);
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    for (int i = -5; i < ROUNDS; i++) {
+        double took, begin;
+        capsa_vm *vm = create(b, &took);
+        begin = now_ns();
+        capsa_vm_free(vm);
+        double freed = now_ns() - begin;
+        struct floor_vm f;
+        begin = now_ns();
+        if (floor_create(&f, kvm, (size_t)MEMORY_MIB << 20)) {
+            perror("bench: the minimal program");
+            exit(1);
+        }
+        double least = now_ns() - begin;
+        begin = now_ns();
+        floor_close(&f);
+        double closed = now_ns() - begin;
+        if (i < 0) continue; /* warming up */
+        add_ours(&s, took), add_peer(&s, least);
+        add_ours(&k, freed), add_peer(&k, closed);
+    }
+    close(kvm);
+    capsa_builder_free(b);
+    print_samples(&s);
+    print_samples(&k);
+}
+
+static void bench_many(const char *guest) {
+    static struct samples s = {
+        .name = "create the 200th machine", .unit = "ns", .peer_name = "the first ones", .goal = 1.2};
+    capsa_builder *b = builder_for(guest);
+    static capsa_vm *vms[MANY];
+    for (int i = 0; i < MANY; i++) {
+        double took;
+        vms[i] = create(b, &took);
+        if (i < 20) add_peer(&s, took);
+        if (i >= MANY - 20) add_ours(&s, took);
+    }
+    for (int i = 0; i < MANY; i++) capsa_vm_free(vms[i]);
+    capsa_builder_free(b);
+    print_samples(&s);
+}
+
+static void bench_call(const char *guest, const char *noop_path) {
+    static struct samples s = {.name = "trivial call", .unit = "ns", .peer_name = "empty Go export", .goal = 1.3};
+    void *lib = dlopen(noop_path, RTLD_NOW | RTLD_LOCAL);
+    int32_t (*noop)(uintptr_t) = NULL;
+    if (lib) *(void **)&noop = dlsym(lib, "noop");
+    if (!noop) {
+        fprintf(stderr, "bench: %s\n", dlerror());
+        exit(1);
+    }
+    capsa_error *err = NULL;
+    capsa_builder *b = builder_for(guest);
+    capsa_vm *vm = NULL;
+    uint32_t state;
+    if (capsa_builder_build(b, &vm, &err)) die("build", err);
+    for (int i = -5; i < ROUNDS; i++) {
+        double begin = now_ns();
+        for (int j = 0; j < CALLS; j++) capsa_vm_state(vm, &state, NULL);
+        double ours = (now_ns() - begin) / CALLS;
+        begin = now_ns();
+        for (int j = 0; j < CALLS; j++) noop(1);
+        double peer = (now_ns() - begin) / CALLS;
+        if (i >= 0) add_ours(&s, ours), add_peer(&s, peer);
+    }
+    capsa_vm_free(vm);
+    capsa_builder_free(b);
+    print_samples(&s);
+}
+
+/* Private memory of the process, in bytes. */
+static double private_bytes(void) {
+    double sum = 0;
+    char line[256];
+    FILE *f = fopen("/proc/self/smaps_rollup", "r");
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f)) {
+        long kib;
+        if (sscanf(line, "Private_Clean: %ld", &kib) == 1 || sscanf(line, "Private_Dirty: %ld", &kib) == 1)
+            sum += 1024.0 * (double)kib;
+    }
+    fclose(f);
+    return sum;
+}
+
+static void bench_memory(const char *guest) {
+    static struct samples s = {.name = "private memory of an idle machine (slope of 100)", .unit = "bytes"};
+    capsa_builder *b = builder_for(guest);
+    static capsa_vm *vms[101];
+    double took;
+    vms[0] = create(b, &took);
+    double before = private_bytes();
+    for (int i = 1; i <= 100; i++) vms[i] = create(b, &took);
+    add_ours(&s, (private_bytes() - before) / 100);
+    for (int i = 0; i <= 100; i++) capsa_vm_free(vms[i]);
+    capsa_builder_free(b);
+    print_samples(&s);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return fprintf(stderr, "usage: native GUEST NOOP\n"), 2;
+    bench_create(argv[1]);
+    bench_call(argv[1], argv[2]);
+    bench_memory(argv[1]);
+    bench_many(argv[1]);
+    return 0;
+}

@@ -1,0 +1,48 @@
+#!/bin/sh
+# run.sh [native|boot...]: builds and runs the benchmarks and reports them; README.md says what they are.
+# BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15) boots a pair.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cd "$root"
+build=$(cd "${BUILD:-build}" && pwd)
+out=$build/bench
+mkdir -p "$out"
+[ $# -gt 0 ] || set -- native boot
+
+compile() {
+	name=$1
+	shift
+	gcc -std=c11 -O2 -Wall -Wextra -Werror -Iinclude -o "$out/$name" "$@" -L"$build" -lcapsa -Wl,-rpath,"$build"
+}
+compile native "$here/native.c" "$here/floor.c"
+compile load "$here/load.c"
+compile boot "$here/boot.c"
+compile once "$here/once.c"
+gcc -std=c11 -O2 -static -s -o "$out/init" "$here/init.c"
+gcc -c -o "$out/first.o" "$here/first.S"
+ld -n -static -Ttext=0x1000000 -o "$out/first" "$out/first.o"
+go build -buildmode=c-shared -o "$out/noop.so" ./tests/bench/noop
+go build -o "$out/report" ./tests/bench/report
+CGO_ENABLED=0 go run ./guest/cmd/mkinitrd -o "$out/initrd.cpio" -file "init=$out/init"
+
+: >"$out/samples.jsonl"
+for part; do
+	case $part in
+	native)
+		[ -w /dev/kvm ] || { echo "bench: no /dev/kvm" >&2; exit 1; }
+		"$out/native" "$out/first" "$out/noop.so" >>"$out/samples.jsonl"
+		"$out/load" "$build/libcapsa.so" >>"$out/samples.jsonl"
+		echo "{\"name\":\"size of the library\",\"unit\":\"bytes\",\"ours\":[$(stat -Lc %s "$build/libcapsa.so")]}" >>"$out/samples.jsonl"
+		;;
+	boot)
+		echo "bench: booting Linux on: $(tests/lab/lab-run --where)" >&2
+		tests/lab/lab-run "$here/lab.sh" "$build" "${CAPSA_BENCH_ROUNDS:-15}" >>"$out/samples.jsonl"
+		;;
+	*)
+		echo "bench: no part named $part" >&2
+		exit 2
+		;;
+	esac
+done
+"$out/report" -json "$out/bench.json" -svg "$out/bench.svg" <"$out/samples.jsonl"
