@@ -19,7 +19,7 @@ include guest/guest.mk
 include tests/e2e/e2e.mk
 include tests/bench/bench.mk
 
-build: $(BUILD)/libcapsa.so ## libcapsa.so, header and pkg-config file in build/
+build: setup $(BUILD)/libcapsa.so ## libcapsa.so, header and pkg-config file in build/
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort -u | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ unit: setup ## unit tests of the Go packages; bare guests on /dev/kvm
 
 race: setup ## the same with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./internal/... ./capsa/...
+
+demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
+	BUILD=$(BUILD) scripts/demo.sh
 
 test: check unit abi e2e ## everything; CI runs this
 
