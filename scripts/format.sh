@@ -3,9 +3,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t go_files < <(git ls-files -co --exclude-standard -- '*.go')
-# The header in guest/bare is assembler.
-mapfile -t c_files < <(git ls-files -co --exclude-standard -- '*.c' '*.h' '*.cpp' ':!guest/bare')
+# sources lists the files of these kinds that are there, committed or not.
+sources() {
+    git ls-files -co --exclude-standard -- "$@" | while IFS= read -r file; do
+        [ ! -f "$file" ] || echo "$file"
+    done
+}
+mapfile -t go_files < <(sources '*.go')
+mapfile -t c_files < <(sources '*.c' '*.h' '*.cpp')
 
 if [ "${1:-}" != --check ]; then
     gofmt -w "${go_files[@]}"
