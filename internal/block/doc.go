@@ -23,6 +23,8 @@ type Disk interface {
 	Size() uint64
 	// BlockSize is the alignment, in bytes, of requests that are served best.
 	BlockSize() uint32
+	// Granularity is the unit, in bytes, in which Discard gives space back.
+	Granularity() uint32
 	// ReadAt fills bufs from byte off on. The range is on the disk.
 	ReadAt(bufs [][]byte, off uint64) error
 	// WriteAt writes bufs from byte off on. The range is on the disk.

@@ -22,6 +22,8 @@ type qcow2Disk struct {
 
 func (d *qcow2Disk) BlockSize() uint32 { return blockSize(d.f) }
 
+func (d *qcow2Disk) Granularity() uint32 { return uint32(d.Info().ClusterSize) }
+
 // Close flushes and closes the whole chain.
 func (d *qcow2Disk) Close() error {
 	err := errors.Join(d.Image.Close(), d.f.Close())

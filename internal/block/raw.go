@@ -31,6 +31,9 @@ func (d *rawDisk) Size() uint64 { return d.size }
 
 func (d *rawDisk) BlockSize() uint32 { return blockSize(d.file) }
 
+// Granularity is the block size of most file systems, in which holes are punched.
+func (d *rawDisk) Granularity() uint32 { return 4096 }
+
 func (d *rawDisk) Flush() error {
 	if !d.write {
 		return nil

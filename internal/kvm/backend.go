@@ -80,8 +80,9 @@ func capabilities(sys *kvmsys.System, model cpuModel) vm.Capabilities {
 		Features: map[vm.Feature]bool{
 			vm.FeaturePause: true, vm.FeaturePowerButton: true, vm.FeatureConsole: true,
 			vm.FeatureConsoleResize: true, vm.FeatureEarlyConsole: true, vm.FeatureEntropy: true,
-			vm.FeatureBootLinux: true,
+			vm.FeatureBootLinux: true, vm.FeatureDisk: true,
 		},
+		Fits: fits,
 	}
 }
 

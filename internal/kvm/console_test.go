@@ -32,16 +32,21 @@ const (
 
 func ring(q uint32) uint32 { return ringBase + q*ringStride }
 
-// newConsoleGuest begins a guest with a driver for the virtio console: rbx is
-// the device, r8d and r9d count the chains of queues 0 and 1.
-func newConsoleGuest() *asm {
-	a := newAsm().cli().movRBX(layout.Console.Addr())
+// newConsoleGuest begins a guest with a driver for the virtio console.
+func newConsoleGuest() *asm { return newDriver(layout.Console.Addr(), 2, 0) }
+
+// newDriver begins a guest with a driver for a virtio device: rbx is the device,
+// r8d and r9d count the chains of queues 0 and 1. features are the low 32 feature
+// bits.
+func newDriver(addr uint64, queues, features uint32) *asm {
+	a := newAsm().cli().movRBX(addr)
 	for _, s := range []uint32{0, 1, 1 | 2} { // reset, ACKNOWLEDGE, DRIVER
 		a.store32(regStatus, s)
 	}
+	a.store32(regFeaturesSel, 0).store32(regFeatures, features)
 	a.store32(regFeaturesSel, 1).store32(regFeatures, 1) // VERSION_1
 	a.store32(regStatus, 1|2|8)                          // FEATURES_OK
-	for q := range uint32(2) {
+	for q := range queues {
 		a.store32(regQueueSel, q).store32(regQueueNum, ringSize)
 		a.store32(regDesc, ring(q)).store32(regDriver, ring(q)+ringAvail).store32(regDevice, ring(q)+ringUsed)
 		a.store32(regQueueReady, 1)

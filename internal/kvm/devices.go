@@ -26,16 +26,19 @@ type deviceSpec struct {
 	// in is the payload from guest to host so far, in bytes; nil for devices
 	// that only give.
 	in func(m *machine) uint64
+	// fill adds counters that only this kind of device has; nil: there are none.
+	fill func(m *machine, s *vm.DeviceStats)
 }
 
 // plan lists a machine's virtio devices in the order in which the guest finds
 // them. This is the place to add one: its package makes it of cfg and host, its
 // address and interrupt are in layout.
-func plan(vm.Config) []deviceSpec {
-	return []deviceSpec{
-		{layout.Console, (*machine).buildConsole, func(m *machine) uint64 { return m.consoleIn.n.Load() }},
-		{layout.Entropy, func(*machine) (virtio.Device, error) { return rng.New(rng.Config{}), nil }, nil},
+func plan(cfg vm.Config) []deviceSpec {
+	specs := []deviceSpec{
+		{place: layout.Console, build: (*machine).buildConsole, in: func(m *machine) uint64 { return m.consoleIn.n.Load() }},
+		{place: layout.Entropy, build: func(*machine) (virtio.Device, error) { return rng.New(rng.Config{}), nil }},
 	}
+	return append(specs, diskSpecs(cfg)...)
 }
 
 // device is a virtio device on the machine's bus.
@@ -44,6 +47,7 @@ type device struct {
 	place layout.Device
 	slot  *transportSlot
 	in    func() uint64 // payload from guest to host, bytes; nil: none
+	fill  func(s *vm.DeviceStats)
 }
 
 // makeDevices puts the devices on their buses and connects their interrupts.
@@ -66,7 +70,10 @@ func (m *machine) addDevice(spec deviceSpec) error {
 	if err != nil {
 		return err
 	}
-	slot := &transportSlot{vm: m.vm, place: spec.place, line: line, kicks: make(map[*queueKick]struct{})}
+	slot := &transportSlot{
+		vm: m.vm, place: spec.place, line: line, kicks: make(map[*queueKick]struct{}),
+		activated: func() { m.timeline.driversUp.mark(m.born) },
+	}
 	name := spec.place.Name
 	d := &device{
 		Transport: mmio.New(dev, m.mem, slot, mmio.WithLog(func(text string) { m.log(name, text) })),
@@ -75,6 +82,9 @@ func (m *machine) addDevice(spec deviceSpec) error {
 	}
 	if spec.in != nil {
 		d.in = func() uint64 { return spec.in(m) }
+	}
+	if spec.fill != nil {
+		d.fill = func(s *vm.DeviceStats) { spec.fill(m, s) }
 	}
 	m.undo.add(func() error { d.Close(); return nil })
 	if err := m.mmio.add(name, spec.place.Addr(), layout.MMIODeviceSize, d); err != nil {
@@ -91,10 +101,14 @@ func (d *device) stats() vm.DeviceStats {
 	if d.in != nil {
 		in = min(d.in(), s.Bytes) // read later than s.Bytes was
 	}
-	return vm.DeviceStats{
+	out := vm.DeviceStats{
 		Name: d.place.Name, Kicks: s.Kicks, Interrupts: s.Interrupts, Requests: s.Requests,
-		BytesIn: in, BytesOut: s.Bytes - in, Faults: s.Faults,
+		BytesIn: in, BytesOut: s.Bytes - in, Errors: s.Errors, Faults: s.Faults, Resets: s.Resets,
 	}
+	if d.fill != nil {
+		d.fill(&out)
+	}
+	return out
 }
 
 // buildConsole makes the console between the guest and the host's writer and

@@ -177,7 +177,9 @@ type transportSlot struct {
 	vm    *kvmsys.VM
 	place layout.Device
 	line  *irqLine
-	final atomic.Bool // no vCPU will run any more
+	// activated is told whenever the driver gets a queue; nil: nobody is.
+	activated func()
+	final     atomic.Bool // no vCPU will run any more
 
 	mu    sync.Mutex
 	kicks map[*queueKick]struct{} // those not stopped; guarded by mu
@@ -194,6 +196,9 @@ func (s *transportSlot) NewKick(queue int) (virtio.StoppableKick, error) {
 	s.mu.Lock()
 	s.kicks[k] = struct{}{}
 	s.mu.Unlock()
+	if s.activated != nil {
+		s.activated()
+	}
 	return k, nil
 }
 

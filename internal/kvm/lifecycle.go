@@ -169,6 +169,7 @@ func (m *machine) end(why ending) {
 	first := m.ending == nil
 	if first {
 		m.ending = &why
+		m.stuck = time.AfterFunc(storageGrace, m.abandonDisks)
 		if m.timer != nil {
 			m.timer.Stop()
 		}
@@ -196,6 +197,11 @@ func (m *machine) supervise() {
 	m.record()
 	if err := safe.Run("release", func() { m.closeErr = m.undo.run() }); err != nil {
 		m.closeErr = err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stuck != nil {
+		m.stuck.Stop()
 	}
 }
 

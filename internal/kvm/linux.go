@@ -55,8 +55,10 @@ func (m *machine) places() []layout.Device {
 
 func (m *machine) cmdline(places []layout.Device, limit int) (string, error) {
 	b := m.cfg.Boot
+	machine := boot.Machine{User: b.Args, Devices: places, ReliableTSC: m.model.invariantTSC()}
+	machine.Root, machine.RootReadOnly = m.root()
 	return boot.Cmdline{
-		Machine:  boot.MachineArgs(boot.Machine{User: b.Args, Devices: places, ReliableTSC: m.model.invariantTSC()}),
+		Machine:  boot.MachineArgs(machine),
 		User:     b.Args,
 		Override: b.Cmdline,
 	}.Build(limit)

@@ -33,6 +33,7 @@ type machine struct {
 
 	ports, mmio bus
 	devices     []*device // in the order in which the guest finds them
+	disks       []*disk   // in the order of cfg.Disks
 	console     *console.Device
 	consoleIn   meter
 	power       *legacy.Power
@@ -46,6 +47,7 @@ type machine struct {
 	gate     gate
 	timeline timeline
 	timer    *time.Timer // of cfg.Timeout; nil without one; guarded by mu
+	stuck    *time.Timer // calls abandonDisks; nil until the machine ends; guarded by mu
 
 	opMu sync.Mutex // serialises Start, Pause and Resume; taken before mu
 
@@ -81,6 +83,7 @@ func newMachine(sys *kvmsys.System, model cpuModel, cfg vm.Config, host vm.Host,
 	}()
 	m.gate.init()
 	for _, step := range []func() error{
+		m.openDisks,
 		m.makeMemory,
 		func() error { return m.makeVM(sys) },
 		m.makeDevices,

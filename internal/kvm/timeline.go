@@ -25,7 +25,7 @@ func (t *moment) get() time.Duration { return time.Duration(t.ns.Load()) }
 
 // timeline has a machine's moments.
 type timeline struct {
-	created, started, firstExit, consoleOpen, ended moment
+	created, started, firstInstruction, firstExit, driversUp, consoleOpen, ended moment
 }
 
 // Stats implements vm.Machine.
@@ -34,11 +34,13 @@ func (m *machine) Stats() vm.Stats {
 		Exits:   m.exitStats(),
 		Devices: m.deviceStats(),
 		Timeline: vm.Timeline{
-			Created:     m.timeline.created.get(),
-			Started:     m.timeline.started.get(),
-			FirstExit:   m.timeline.firstExit.get(),
-			ConsoleOpen: m.timeline.consoleOpen.get(),
-			Ended:       m.timeline.ended.get(),
+			Created:          m.timeline.created.get(),
+			Started:          m.timeline.started.get(),
+			FirstInstruction: m.timeline.firstInstruction.get(),
+			FirstExit:        m.timeline.firstExit.get(),
+			DriversUp:        m.timeline.driversUp.get(),
+			ConsoleOpen:      m.timeline.consoleOpen.get(),
+			Ended:            m.timeline.ended.get(),
 		},
 		Memory: m.cfg.Memory,
 		CPUs:   m.cfg.CPUs,

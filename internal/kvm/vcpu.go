@@ -61,6 +61,9 @@ func (c *vcpu) run() {
 
 	shared := c.kvm.Shared()
 	shared.SetImmediateExit(false)
+	if c.m.gate.open() {
+		c.m.timeline.firstInstruction.mark(c.m.born)
+	}
 	for {
 		if !c.m.gate.open() && !c.waitAtGate() {
 			return

@@ -15,6 +15,9 @@ type Machine struct {
 	User        []string        // the user's arguments: some of them change the machine's
 	Devices     []layout.Device // the virtio devices, in the order in which the guest shall find them
 	ReliableTSC bool            // the host's time stamp counters are in step and never stop (invariant TSC)
+
+	Root         string // the block device with the root file system, "/dev/vda1"; "": the machine does not know
+	RootReadOnly bool   // it cannot be written
 }
 
 // MachineArgs are the arguments that the machine gives to every kernel, before the user's. They make the console work, turn
@@ -45,10 +48,35 @@ func MachineArgs(m Machine) []string {
 	if m.ReliableTSC {
 		args = append(args, "tsc=reliable") // do not measure it against other clocks, nor between processors
 	}
+	args = append(args, rootArgs(m)...)
 	if ACPIOff(m.User) {
 		for _, d := range m.Devices {
 			args = append(args, fmt.Sprintf("%s=%dK@%#x:%d", keyVirtioDevice, layout.MMIODeviceSize>>10, d.Addr(), d.IRQ))
 		}
+	}
+	return args
+}
+
+// rootArgs name the root file system and say whether it is mounted for writing, unless the user does.
+func rootArgs(m Machine) []string {
+	if m.Root == "" {
+		return nil
+	}
+	mode := "rw"
+	if m.RootReadOnly {
+		mode = "ro"
+	}
+	for _, arg := range kernelArgs(m.User) {
+		switch key(arg) {
+		case "root":
+			return nil
+		case "ro", "rw":
+			mode = ""
+		}
+	}
+	args := []string{"root=" + m.Root}
+	if mode != "" {
+		args = append(args, mode)
 	}
 	return args
 }

@@ -139,3 +139,25 @@ func TestACPIOff(t *testing.T) {
 		require.Equal(t, want, ACPIOff([]string{line}), line)
 	}
 }
+
+func TestRootArgs(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		machine Machine
+		want    []string
+	}{
+		{"not known", Machine{}, nil},
+		{"written", Machine{Root: "/dev/vda1"}, []string{"root=/dev/vda1", "rw"}},
+		{"read-only", Machine{Root: "/dev/vda1", RootReadOnly: true}, []string{"root=/dev/vda1", "ro"}},
+		{"the user's", Machine{Root: "/dev/vda", User: []string{"quiet root=LABEL=x"}}, nil},
+		{"the user mounts it read-only", Machine{Root: "/dev/vda", User: []string{"ro"}}, []string{"root=/dev/vda"}},
+		{"init's arguments are not the kernel's", Machine{Root: "/dev/vda", User: []string{"-- root=x"}}, []string{"root=/dev/vda", "rw"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, test.want, rootArgs(test.machine))
+		})
+	}
+}
