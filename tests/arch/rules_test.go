@@ -39,7 +39,11 @@ var rules = []rule{
 	{folder: "internal/backend", own: []string{"internal/vm", "internal/kvm.", "internal/vz.", "internal/vzd/client"}},
 
 	// The Linux backend. Its tables and registers know no ioctl; its ioctls know no machine.
-	{folder: "internal/kvm", own: []string{"internal/virtio", "internal/guestmem", "internal/vm", "internal/safe"}, third: []string{sys}},
+	// It joins devices with what serves them on the host.
+	{folder: "internal/kvm", own: []string{
+		"internal/virtio", "internal/guestmem", "internal/vm", "internal/safe",
+		"internal/block", "internal/vsock", "internal/net", "internal/fuse",
+	}, third: []string{sys}},
 	{folder: "internal/kvm/kvmsys", third: []string{sys}},
 	{folder: "internal/kvm/layout", own: []string{"internal/guestmem", "internal/vm"}},
 	{folder: "internal/kvm/acpi", own: []string{"internal/kvm/layout", "internal/vm"}},
@@ -56,13 +60,14 @@ var rules = []rule{
 	{folder: "internal/virtio/rng", own: device, alone: true},
 	{folder: "internal/virtio/balloon", own: device, alone: true},
 	{folder: "internal/virtio/net", own: device, alone: true},
-	{folder: "internal/virtio/vsock", own: device, alone: true},
+	{folder: "internal/virtio/vsock", own: append([]string{"internal/vsock"}, device...), alone: true},
 	{folder: "internal/virtio/fs", own: device, alone: true},
 	{folder: "internal/virtio/blk", own: append([]string{"internal/block"}, device...), alone: true},
 
 	// The host's side of devices: no queues, no hypervisor.
 	{folder: "internal/console", own: []string{"internal/safe"}, third: []string{sys}},
 	{folder: "internal/block", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/klauspost/compress"}},
+	{folder: "internal/vsock", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "internal/fuse", own: []string{"internal/safe"}, third: []string{sys, "github.com/hanwen/go-fuse/v2"}},
 	{folder: "internal/net", own: []string{"internal/safe"}, third: []string{
 		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
@@ -97,8 +102,9 @@ var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/k
 // tops are folders that nothing imports.
 var tops = []string{"libcapsa", "cmd"}
 
-// cgo names the only folders with import "C".
-var cgo = []string{"libcapsa", "internal/vz"}
+// cgo names the only folders with import "C": the product's two borders, and
+// the empty library that benchmarks compare the first one with.
+var cgo = []string{"libcapsa", "internal/vz", "tests/bench/noop"}
 
 // platforms are listed one after the other, since imports depend on them.
 var platforms = []struct{ os, arch string }{
