@@ -83,13 +83,13 @@ func TestWhy(t *testing.T) {
 		{"own error", ended(errFreed), &capsa.Error{Kind: capsa.KindBoot}, capsa.KindBoot, nil},
 		{"not ended", context.Background(), &capsa.Error{Kind: capsa.KindTimeout}, capsa.KindTimeout, nil},
 	} {
-		err := why("x", c.ctx, c.err)
+		err := why(c.ctx, "x", c.err)
 		require.Equal(t, c.want, kindOf(err), c.name)
 		if c.is != nil {
 			require.ErrorIs(t, err, c.is, c.name)
 		}
 	}
-	require.NoError(t, why("x", late, nil))
+	require.NoError(t, why(late, "x", nil))
 }
 
 // The header, the Go API and the Makefile's version are one.

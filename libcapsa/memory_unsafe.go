@@ -45,7 +45,7 @@ func callerPatterns(p *C.capsa_pattern, n C.size_t) []C.capsa_pattern {
 
 // newText gives the caller a copy of b that capsa_mem_free frees.
 func newText(out **C.char, b []byte) error {
-	text := C.priv_text_new(unsafe.Pointer(bytesPointer(b)), C.size_t(len(b)))
+	text := C.priv_text_new(bytesPointer(b), C.size_t(len(b)))
 	if text == nil {
 		return errorf(capsa.KindNoMemory, "", "no memory for a text of %d bytes", len(b))
 	}
@@ -59,7 +59,7 @@ func newOutput(out *C.uintptr_t, b []byte, missing uint64) error {
 	if out == nil {
 		return nil
 	}
-	h := C.priv_output_new(unsafe.Pointer(bytesPointer(b)), C.size_t(len(b)), C.uint64_t(missing))
+	h := C.priv_output_new(bytesPointer(b), C.size_t(len(b)), C.uint64_t(missing))
 	if h == 0 {
 		return errorf(capsa.KindNoMemory, "", "no memory for an output of %d bytes", len(b))
 	}

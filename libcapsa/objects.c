@@ -177,7 +177,7 @@ capsa_status priv_fail(priv_call *call, capsa_status code, int32_t os_errno, con
     return code;
 }
 
-uintptr_t priv_output_new(const void *data, size_t size, uint64_t missing) {
+uintptr_t priv_output_new(const char *data, size_t size, uint64_t missing) {
     struct object *o = malloc(sizeof *o + size + 1);
 
     if (!o) return 0;
@@ -190,7 +190,7 @@ uintptr_t priv_output_new(const void *data, size_t size, uint64_t missing) {
     return insert(PRIV_KIND_OUTPUT, o);
 }
 
-char *priv_text_new(const void *data, size_t size) {
+char *priv_text_new(const char *data, size_t size) {
     char *text = malloc(size + 1);
 
     if (!text) return NULL;

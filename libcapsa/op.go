@@ -147,7 +147,7 @@ func (o *op) release() {
 
 // finish turns the result of run into that of the call.
 func (w wait) finish(ctx context.Context, err error) error {
-	err = why(w.name, ctx, err)
+	err = why(ctx, w.name, err)
 	if w.commit == nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (w wait) finish(ctx context.Context, err error) error {
 }
 
 // why replaces the error of a context that has ended by the reason for its end.
-func why(name string, ctx context.Context, err error) error {
+func why(ctx context.Context, name string, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}

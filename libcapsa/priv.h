@@ -38,9 +38,9 @@ capsa_status priv_fail(priv_call *call, capsa_status code, int32_t os_errno, con
 
 /* Makes an output object of a copy of size bytes, missing more of which are not there, and returns its token, or 0
  * without memory. Called from Go. */
-uintptr_t priv_output_new(const void *data, size_t size, uint64_t missing);
+uintptr_t priv_output_new(const char *data, size_t size, uint64_t missing);
 
 /* Copies size bytes and a terminating zero byte to memory that capsa_mem_free frees; NULL without memory. */
-char *priv_text_new(const void *data, size_t size);
+char *priv_text_new(const char *data, size_t size);
 
 #endif

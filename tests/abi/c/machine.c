@@ -68,6 +68,26 @@ static void endings(void) {
     }
 }
 
+/* A guest that never came up: the error has the last that it said, the record is there all the same. */
+static void failed_boot(void) {
+    capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
+    capsa_vm *vm = start_guest("serial:early-words triple");
+    capsa_output *log = NULL;
+    size_t len = 0;
+
+    CHECK(capsa_vm_wait(vm, 30000, NULL, &info, &e) == CAPSA_E_BOOT);
+    CHECK(info.cause == CAPSA_CAUSE_BOOT_FAILED);
+    const char *tail = capsa_error_console_tail(e, &len);
+    CHECK(strstr(tail, "early-words") && len == strlen(tail) && *capsa_error_hint(e));
+    capsa_error_free(e);
+    e = NULL;
+    CHECK(state_of(vm) == CAPSA_STATE_FAILED);
+    OK(capsa_vm_boot_log(vm, &log, &e));
+    CHECK(strstr(capsa_output_data(log, NULL), "early-words\n"));
+    capsa_output_free(log);
+    capsa_vm_free(vm);
+}
+
 static void power_button(void) {
     capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
     capsa_pattern ready[] = {CAPSA_LITERAL("ready\n")};
@@ -224,6 +244,7 @@ int main(void) {
     need_kvm();
     states();
     endings();
+    failed_boot();
     power_button();
     whole_life_limit();
     output();
