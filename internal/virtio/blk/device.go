@@ -224,6 +224,9 @@ func (d *Device) Abandon() { d.abandonOnce.Do(func() { close(d.abandon) }) }
 // Close implements [virtio.Device]. It closes the Backend once the last
 // request has left it, and waits for that, but not longer than closeGrace, nor
 // after Abandon. What the Backend says goes to OnError.
+//
+// Transports call Reset first, which has no such bound: a machine that has to
+// end in time arms a timer with Abandon.
 func (d *Device) Close() {
 	d.once.Do(func() {
 		grace := time.AfterFunc(closeGrace, d.Abandon)

@@ -293,6 +293,8 @@ func (q *queue) relieve() (notify bool) {
 	}
 	if q.serial == q.watched {
 		notify = q.announce()
+		mean := &q.cost[classOf(q.holder.req.kind)]
+		*mean = max(*mean, slowAfter) // for those behind it
 		if q.handOver() {
 			return notify
 		}

@@ -91,7 +91,7 @@ func TestLongRead(t *testing.T) {
 	const buffers = 5 // of 8 MiB less one page
 	size := uint32(virtiotest.Main.Size) - 4096
 	q := r.ring
-	q.SetDesc(0, virtiotest.Desc{Addr: r.guest(header(typeIn, 0)), Len: headerSize, Flags: virtiotest.DescNext, Next: 1})
+	q.SetDesc(0, virtiotest.Desc{Addr: r.guest(0, header(typeIn, 0)), Len: headerSize, Flags: virtiotest.DescNext, Next: 1})
 	for i := range uint16(buffers) {
 		q.SetDesc(1+i, virtiotest.Desc{Addr: virtiotest.Main.Base, Len: size, Flags: virtiotest.DescWrite | virtiotest.DescNext, Next: 2 + i})
 	}

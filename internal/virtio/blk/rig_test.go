@@ -173,8 +173,10 @@ type rig struct {
 
 	ring  *virtiotest.Raw
 	event bool
-	seen  uint16 // used index
-	sent  int
+	seen  uint16   // used index
+	free  []uint16 // slots
+	used  [slots][]block
+	pool  map[uint64][]uint64 // addresses by size
 	open  map[uint16]*pending
 }
 
@@ -211,7 +213,11 @@ func (r *rig) start(features uint64) *rig {
 	r.Start(features)
 	r.ring = r.Queue(0).Raw
 	r.event = r.Negotiated&virtiotest.FeatureEventIdx != 0
-	r.seen, r.sent, r.open = 0, 0, map[uint16]*pending{}
+	r.seen, r.free, r.open = 0, nil, map[uint16]*pending{}
+	r.used, r.pool = [slots][]block{}, map[uint64][]uint64{}
+	for i := range uint16(slots) {
+		r.free = append(r.free, i)
+	}
 	return r
 }
 
@@ -222,10 +228,23 @@ func header(kind uint32, sector uint64) []byte {
 	return b
 }
 
-// guest copies p to guest memory.
-func (r *rig) guest(p []byte) uint64 {
+// block is guest memory of a request. It is used again with its slot.
+type block struct{ addr, size uint64 }
+
+// guest copies p to guest memory that belongs to a slot.
+func (r *rig) guest(slot uint16, p []byte) uint64 {
 	r.t.Helper()
-	addr := r.Alloc(uint64(max(len(p), 1)))
+	size := uint64(64)
+	for size < uint64(len(p)) {
+		size *= 2
+	}
+	var addr uint64
+	if l := r.pool[size]; len(l) > 0 {
+		addr, r.pool[size] = l[len(l)-1], l[:len(l)-1]
+	} else {
+		addr = r.Alloc(size)
+	}
+	r.used[slot] = append(r.used[slot], block{addr, size})
 	require.NoError(r.t, r.mem.WriteAt(p, addr))
 	return addr
 }
@@ -234,15 +253,20 @@ func (r *rig) guest(p []byte) uint64 {
 // room for bytes to be written, status.
 func (r *rig) add(kind uint32, sector uint64, out []byte, in int) *pending {
 	r.t.Helper()
-	p := &pending{slot: uint16(r.sent % slots), status: r.guest([]byte{0xEE}), size: in}
-	require.NotContains(r.t, r.open, 3*p.slot, "too many requests in flight")
-	r.sent++
-	descs := []virtiotest.Desc{{Addr: r.guest(header(kind, sector)), Len: headerSize}}
+	require.NotEmpty(r.t, r.free, "too many requests in flight")
+	slot := r.free[0]
+	r.free = r.free[1:]
+	for _, b := range r.used[slot] {
+		r.pool[b.size] = append(r.pool[b.size], b.addr)
+	}
+	r.used[slot] = r.used[slot][:0]
+	p := &pending{slot: slot, status: r.guest(slot, []byte{0xEE}), size: in}
+	descs := []virtiotest.Desc{{Addr: r.guest(slot, header(kind, sector)), Len: headerSize}}
 	if len(out) > 0 {
-		descs = append(descs, virtiotest.Desc{Addr: r.guest(out), Len: uint32(len(out))})
+		descs = append(descs, virtiotest.Desc{Addr: r.guest(slot, out), Len: uint32(len(out))})
 	}
 	if in > 0 {
-		p.data = r.guest(make([]byte, in))
+		p.data = r.guest(slot, make([]byte, in))
 		descs = append(descs, virtiotest.Desc{Addr: p.data, Len: uint32(in), Flags: virtiotest.DescWrite})
 	}
 	descs = append(descs, virtiotest.Desc{Addr: p.status, Len: 1, Flags: virtiotest.DescWrite})
@@ -274,6 +298,7 @@ func (r *rig) reap() {
 		p := r.open[uint16(id)]
 		require.NotNil(r.t, p, "request %d is not in flight", id)
 		delete(r.open, uint16(id))
+		r.free = append(r.free, p.slot)
 		r.seen++
 		var code [1]byte
 		require.NoError(r.t, r.mem.ReadAt(code[:], p.status))
