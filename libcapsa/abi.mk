@@ -9,7 +9,7 @@ CAPSA_INCLUDES := include/capsa.h
 CAPSA_EXTLDFLAGS := -Wl,-soname,$(CAPSA_SONAME) -Wl,--version-script=$(CURDIR)/libcapsa/capsa.map \
 	-Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro
 
-.PHONY: FORCE install check-abi record-abi abi
+.PHONY: FORCE install check-abi record-abi abi abi-linux
 
 FORCE:
 
@@ -47,3 +47,6 @@ record-abi: $(BUILD)/libcapsa.so ## records symbols and ABI after an intended ad
 
 abi: $(BUILD)/libcapsa.so check-abi ## clients of the library in C, C++ and Rust
 	BUILD=$(BUILD) tests/abi/run.sh
+
+abi-linux: abi guest ## the examples in C, C++ and Rust boot Linux, in the lab where the host's KVM cannot
+	BUILD=$(BUILD) tests/lab/lab-run tests/abi/linux.sh

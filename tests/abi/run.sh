@@ -1,10 +1,9 @@
 #!/bin/sh
-# Builds and runs the clients of the C ABI: header hygiene, C, C++ and Rust, against an installed tree.
+# Builds and runs the clients of the C ABI: header hygiene, C, C++ and Rust, against an installed tree. The examples, which
+# boot Linux, are built here and run by linux.sh.
 #
 #   BUILD                the build directory (default build)
 #   CAPSA_REQUIRE        words (kvm, rust) whose lack is a failure and not a skip
-#   CAPSA_TEST_KERNEL    a Linux kernel, and
-#   CAPSA_TEST_INITRD    its initrd, whose init is a shell on the console: boots them through every language
 #
 # usage: tests/abi/run.sh [test...]   names of C tests; default: everything
 set -eu
@@ -107,12 +106,6 @@ rust_client() {
         cp "$work/cargo/debug/hello" "$work/hello-rust"
 }
 
-# linux_hello PROGRAM: an example boots Linux, and its result is the guest's.
-linux_hello() {
-    out=$("$work/$1" "$CAPSA_TEST_KERNEL" "$CAPSA_TEST_INITRD" 'echo hello from $(uname -s); exit 7') && return 1
-    [ $? -eq 7 ] && [ "$out" = "hello from Linux" ]
-}
-
 if [ $# -eq 0 ]; then
     run "examples" examples
     run "c++" cpp_client
@@ -123,11 +116,6 @@ if [ $# -eq 0 ]; then
         failed="$failed rust"
     else
         say "skipped rust: no cargo on this machine"
-    fi
-    if [ "${CAPSA_TEST_KERNEL:-}" ]; then
-        for program in hello hello-cpp hello-rust; do
-            [ ! -x "$work/$program" ] || run "linux: $program" linux_hello $program
-        done
     fi
 fi
 
