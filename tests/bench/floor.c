@@ -37,14 +37,15 @@ int floor_create(struct floor_vm *f, int kvm, size_t memory) {
         (struct floor_vm){.vm = -1, .vcpu = -1, .memfd = -1, .ram = MAP_FAILED, .run = MAP_FAILED, .ram_size = memory};
     f->vm = ioctl(kvm, KVM_CREATE_VM, 0);
     if (f->vm < 0) return -1;
-    if (ioctl(f->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0 || ioctl(f->vm, KVM_CREATE_IRQCHIP, 0) < 0) return -1;
+    if (ioctl(f->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0) return -1;
     f->memfd = memfd_create("floor", MFD_CLOEXEC);
     if (f->memfd < 0 || ftruncate(f->memfd, (off_t)memory) < 0) return -1;
     f->ram = mmap(NULL, memory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, f->memfd, 0);
     if (f->ram == MAP_FAILED) return -1;
     memcpy((char *)f->ram + 0x1000, code, sizeof code);
     struct kvm_userspace_memory_region region = {.memory_size = memory, .userspace_addr = (uintptr_t)f->ram};
-    if (ioctl(f->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0) return -1;
+    /* Memory first: with an interrupt controller KVM waits for readers of the old slots. */
+    if (ioctl(f->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0 || ioctl(f->vm, KVM_CREATE_IRQCHIP, 0) < 0) return -1;
     f->vcpu = ioctl(f->vm, KVM_CREATE_VCPU, 0);
     if (f->vcpu < 0) return -1;
     f->run_size = (size_t)ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);

@@ -1,4 +1,5 @@
 /* load LIBRARY - how long the loader takes for the library, and the first call into it. */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <string.h>
 #include <sys/wait.h>
