@@ -3,6 +3,7 @@ package capsa
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -274,7 +275,12 @@ func withFileProblems(err error, cfg vm.Config) error {
 	}
 	all := *e
 	all.Op = "build"
-	for _, f := range []struct{ field, path string }{{"boot.kernel", cfg.Boot.Kernel}, {"boot.initrd", cfg.Boot.Initrd}} {
+	type file struct{ field, path string }
+	files := []file{{"boot.kernel", cfg.Boot.Kernel}, {"boot.initrd", cfg.Boot.Initrd}}
+	for i, d := range cfg.Disks {
+		files = append(files, file{fmt.Sprintf("disks[%d].path", i), d.Path})
+	}
+	for _, f := range files {
 		if f.path == "" {
 			continue
 		}

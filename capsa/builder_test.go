@@ -30,14 +30,24 @@ func TestSetters(t *testing.T) {
 	require.NoError(t, b.SetMemoryMiB(1024))
 	require.NoError(t, b.SetConsole(capsa.ConsoleConfig{Cols: 132}))
 	require.NoError(t, b.SetTimeout(time.Minute))
+	dirs := []string{"/images"}
+	require.NoError(t, b.AddDisk(capsa.Disk{Path: "/a.qcow2", BackingDirs: dirs, Root: true}))
+	dirs[0] = "/changed by the caller"
+	require.NoError(t, b.AddDisk(capsa.Disk{Path: "/b.img", Format: capsa.DiskRaw}))
 	require.Equal(t, capsa.Config{
 		Name:    "web",
 		Boot:    capsa.LinuxBoot{Kernel: "/k", Initrd: "/i", Args: []string{"a", "b=c"}},
 		CPUs:    4,
 		Memory:  1024 * capsa.MiB,
 		Console: capsa.ConsoleConfig{RingSize: vm.DefaultRingSize, Cols: 132, Rows: vm.DefaultRows},
+		Disks: []capsa.Disk{
+			{Path: "/a.qcow2", BackingDirs: []string{"/images"}, Root: true},
+			{Path: "/b.img", Format: capsa.DiskRaw},
+		},
 		Timeout: time.Minute,
 	}, b.Config())
+	b.ClearDisks()
+	require.Empty(t, b.Config().Disks)
 	require.NoError(t, b.SetCmdline("quiet"))
 	require.Equal(t, "quiet", *b.Config().Boot.Cmdline)
 	b.ClearCmdline()
@@ -64,6 +74,8 @@ func TestSettersRefuse(t *testing.T) {
 		{"memory that would wrap to 1 MiB", func(b *capsa.Builder) error { return b.SetMemoryMiB(1<<44 + 1) }},
 		{"memory that would wrap to 0", func(b *capsa.Builder) error { return b.SetMemoryMiB(1 << 44) }},
 		{"console", func(b *capsa.Builder) error { return b.SetConsole(capsa.ConsoleConfig{RingSize: 1}) }},
+		{"disk without a path", func(b *capsa.Builder) error { return b.AddDisk(capsa.Disk{}) }},
+		{"disk of no format", func(b *capsa.Builder) error { return b.AddDisk(capsa.Disk{Path: "a", Format: "vdi"}) }},
 		{"timeout", func(b *capsa.Builder) error { return b.SetTimeout(-1) }},
 	}
 	for _, test := range tests {
@@ -101,10 +113,32 @@ func TestClone(t *testing.T) {
 	require.NoError(t, c.Validate(), "the backend is cloned too")
 }
 
+// TestLacksDisks: a backend without disks says so at build.
+func TestLacksDisks(t *testing.T) {
+	fake := vmtest.NewFake()
+	delete(fake.Caps.Features, vm.FeatureDisk)
+	b := builder(t, fake, vmtest.KernelSpin)
+	require.NoError(t, b.Validate())
+	require.NoError(t, b.AddDisk(capsa.Disk{Path: "a"}))
+	_, err := b.Build()
+	refused(t, vm.KindUnsupported, err)
+	require.ErrorContains(t, err, "disk")
+}
+
+func TestTooManyDisks(t *testing.T) {
+	t.Parallel()
+	b := capsa.NewBuilder()
+	for range vm.MaxDisks {
+		require.NoError(t, b.AddDisk(capsa.Disk{Path: "a", ReadOnly: true}))
+	}
+	refused(t, vm.KindInvalidArg, b.AddDisk(capsa.Disk{Path: "a", ReadOnly: true}))
+}
+
 func TestBuilderJSON(t *testing.T) {
 	t.Parallel()
 	b := capsa.NewBuilder()
 	require.NoError(t, b.SetKernel("/k"))
+	require.NoError(t, b.AddDisk(capsa.Disk{Path: "/d", Temporary: true, Limit: capsa.DiskLimit{IOPS: 7}}))
 	text, err := b.JSON()
 	require.NoError(t, err)
 	again, err := capsa.FromJSON(text)
@@ -114,6 +148,7 @@ func TestBuilderJSON(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"vm":`+string(text)+`}`, string(wrapped))
 
+	b.ClearDisks()
 	short, err := capsa.FromJSON([]byte(`{"boot":{"kernel":"/k"}}`))
 	require.NoError(t, err)
 	require.Equal(t, b.Config(), short.Config(), "what is left out is as in NewBuilder")

@@ -21,6 +21,7 @@ type events struct {
 	mu    sync.Mutex
 	queue []vm.Event // oldest first; guarded by mu
 	lost  uint64     // dropped since the last EventLost; guarded by mu
+	total uint64     // dropped ever; guarded by mu
 	data  bool       // an EventConsoleData is queued; guarded by mu
 	over  bool       // guarded by mu
 	fds   notifier   // level: readable while there is something to fetch
@@ -60,6 +61,14 @@ func (q *events) drop() {
 	}
 	q.queue = slices.Delete(q.queue, oldest, oldest+1)
 	q.lost++
+	q.total++
+}
+
+// dropped is the number of events that nobody fetched in time.
+func (q *events) dropped() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.total
 }
 
 // arm puts the token. Preconditions: mu is held.

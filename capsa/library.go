@@ -22,16 +22,19 @@ var features = map[string]bool{
 	"console-expect": true,
 	"console-resize": true,
 	"console-run":    true,
+	"disk":           true,
 	"events":         true,
+	"metrics":        true,
 	"pause":          true,
 	"power-button":   true,
+	"stop-in-stages": true,
 	"timeout":        true,
 }
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
 // one of "boot-linux", "console", "console-expect", "console-resize",
-// "console-run", "events", "pause", "power-button", "timeout". Whether it works on
-// this host is for Doctor to say.
+// "console-run", "disk", "events", "metrics", "pause", "power-button",
+// "stop-in-stages", "timeout". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {
 		return true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libcapsa/libcapsa/internal/console"
@@ -19,28 +20,35 @@ const bootLogSize = 64 << 10
 // VM is one virtual machine. All methods may be called at any time from any
 // goroutine. Close it when it is no longer needed.
 type VM struct {
-	cfg     vm.Config
-	machine vm.Machine
-	console *Console
-	boot    *console.Console // the early boot log
-	tail    *console.Console // the last of boot log and console together
-	input   *vm.Pipe
-	screens [2]*vm.PanicScanner // of boot log and console
-	events  *events
-	exitFDs notifier
+	id       uint64 // in the process; constant
+	cfg      vm.Config
+	machine  vm.Machine
+	console  *Console
+	boot     *console.Console // the early boot log
+	tail     *console.Console // the last of boot log and console together
+	input    *vm.Pipe
+	screens  [2]*vm.PanicScanner // of boot log and console
+	events   *events
+	exitFDs  notifier
+	oomKills atomic.Uint64
 
-	timer *time.Timer   // of Config.Timeout, else nil; stopped until Start
-	done  chan struct{} // closed when exit is valid
-	wg    sync.WaitGroup
+	timer   *time.Timer   // of Config.Timeout, else nil; stopped until Start
+	done    chan struct{} // closed when exit is valid
+	wg      sync.WaitGroup
+	others  sync.WaitGroup  // of background; Add with mu held while closing is false
+	life    context.Context // ends after done is closed
+	endLife context.CancelFunc
 
 	op sync.Mutex // held by Start, Pause, Resume and the press of the power button; before mu
 
 	mu      sync.Mutex
-	state   vm.State // guarded by mu
-	pressed bool     // Stop has pressed the power button; guarded by mu
-	detail  string   // why Stop killed; guarded by mu
-	fault   error    // of a Start that failed; guarded by mu
-	exit    vm.Exit  // written once, before done is closed
+	state   vm.State                    // guarded by mu
+	asked   Stage                       // how Stop has asked the guest to end; guarded by mu
+	detail  string                      // why Stop killed; guarded by mu
+	agent   func(context.Context) error // asks the guest's agent to shut down; guarded by mu
+	closing bool                        // Close has begun; guarded by mu
+	fault   error                       // of a Start that failed; guarded by mu
+	exit    vm.Exit                     // written once, before done is closed
 	settled sync.Once
 }
 
@@ -55,6 +63,7 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 		done:   make(chan struct{}),
 		state:  vm.StateCreated,
 	}
+	v.life, v.endLife = context.WithCancel(context.Background())
 	screen := console.New(console.Config{RingSize: cfg.Console.RingSize, Input: v.input})
 	v.console = &Console{v: v, c: screen}
 	v.screens[0] = vm.NewPanicScanner(sink{v.boot, v.tail, nil}, nil, v.outOfMemory)
@@ -64,6 +73,7 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 		Console: v.screens[1], Serial: v.screens[0], Input: v.input, Event: v.events.push,
 	})
 	if err != nil {
+		v.endLife()
 		return nil, vm.Wrap("build", err)
 	}
 	v.machine = machine
@@ -71,6 +81,7 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 		v.timer = time.NewTimer(cfg.Timeout)
 		v.timer.Stop()
 	}
+	register(v)
 	v.wg.Add(1)
 	safe.Go("machine watcher", v.watcherFailed, v.watch)
 	return v, nil
@@ -94,6 +105,7 @@ func (s sink) Write(p []byte) (int, error) {
 var _ io.Writer = sink{}
 
 func (v *VM) outOfMemory(text string) {
+	v.oomKills.Add(1)
 	v.events.push(vm.Event{Type: vm.EventOOM, Message: text})
 }
 
@@ -108,7 +120,11 @@ func (v *VM) State() State {
 }
 
 // Stats is a snapshot of the counters, also after the end.
-func (v *VM) Stats() Stats { return v.machine.Stats() }
+func (v *VM) Stats() Stats {
+	s := v.machine.Stats()
+	s.OOMKills = v.oomKills.Load()
+	return s
+}
 
 // Console is the guest's console. It is always the same.
 func (v *VM) Console() *Console { return v.console }
@@ -290,8 +306,13 @@ func (v *VM) ExitFD() (int, error) { return v.exitFDs.add("exit descriptor", fal
 // their end. It may be called any number of times, and every call returns after the
 // machine is gone.
 func (v *VM) Close() error {
+	v.mu.Lock()
+	v.closing = true
+	v.mu.Unlock()
 	err := v.kill(vm.CauseKilled)
 	v.wg.Wait()
+	v.others.Wait()
+	unregister(v)
 	_ = v.console.c.Close() // has nothing to fail
 	return err
 }

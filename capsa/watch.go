@@ -54,6 +54,7 @@ func (v *VM) settle(exit vm.Exit) {
 		v.input.Close()
 		v.console.c.End()
 		close(v.done) // publishes exit
+		v.endLife()
 		v.exitFDs.finish()
 	})
 }
@@ -61,7 +62,7 @@ func (v *VM) settle(exit vm.Exit) {
 // judge adds to the machine's record what only the whole picture tells.
 func (v *VM) judge(exit vm.Exit) vm.Exit {
 	v.mu.Lock()
-	pressed, detail, fault := v.pressed, v.detail, v.fault
+	asked, detail, fault := v.asked, v.detail, v.fault
 	v.mu.Unlock()
 
 	if !exit.Cause.Known() {
@@ -74,11 +75,11 @@ func (v *VM) judge(exit vm.Exit) vm.Exit {
 	case vm.CauseReboot, vm.CauseTripleFault:
 		if exit.PanicText != "" { // a kernel that reboots when it panics
 			exit.Cause = vm.PanicCause(exit.PanicText)
-		} else if pressed && exit.Cause == vm.CauseReboot {
+		} else if asked != StageNone && exit.Cause == vm.CauseReboot {
 			exit.Cause = vm.CauseStopped
 		}
 	case vm.CauseGuestShutdown:
-		if pressed {
+		if asked != StageNone {
 			exit.Cause = vm.CauseStopped
 		}
 	case vm.CauseKilled:

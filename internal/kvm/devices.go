@@ -44,6 +44,7 @@ func plan(cfg vm.Config) []deviceSpec {
 // device is a virtio device on the machine's bus.
 type device struct {
 	*mmio.Transport
+	id    virtio.DeviceID
 	place layout.Device
 	slot  *transportSlot
 	in    func() uint64 // payload from guest to host, bytes; nil: none
@@ -77,6 +78,7 @@ func (m *machine) addDevice(spec deviceSpec) error {
 	name := spec.place.Name
 	d := &device{
 		Transport: mmio.New(dev, m.mem, slot, mmio.WithLog(func(text string) { m.log(name, text) })),
+		id:        dev.ID(),
 		place:     spec.place,
 		slot:      slot,
 	}
@@ -102,7 +104,7 @@ func (d *device) stats() vm.DeviceStats {
 		in = min(d.in(), s.Bytes) // read later than s.Bytes was
 	}
 	out := vm.DeviceStats{
-		Name: d.place.Name, Kicks: s.Kicks, Interrupts: s.Interrupts, Requests: s.Requests,
+		Name: d.place.Name, VirtioID: uint32(d.id), Kicks: s.Kicks, Interrupts: s.Interrupts, Requests: s.Requests,
 		BytesIn: in, BytesOut: s.Bytes - in, Errors: s.Errors, Faults: s.Faults, Resets: s.Resets,
 	}
 	if d.fill != nil {
@@ -147,13 +149,7 @@ func (w *meter) Write(p []byte) (int, error) {
 // scanner listens for the kernel's last words on the way to a writer of the
 // host, which may be nil.
 func (m *machine) scanner(to io.Writer) *vm.PanicScanner {
-	return vm.NewPanicScanner(to,
-		func(text string) { m.log("guest", text) },
-		func(text string) {
-			if m.host.Event != nil {
-				m.host.Event(vm.Event{Type: vm.EventOOM, Message: text})
-			}
-		})
+	return vm.NewPanicScanner(to, func(text string) { m.log("guest", text) }, nil)
 }
 
 // panicText is what the guest's kernel said when it panicked, or "".

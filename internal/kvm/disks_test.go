@@ -112,7 +112,7 @@ func TestDiskRequests(t *testing.T) {
 	all := m.Stats()
 	stats := all.Devices[len(all.Devices)-2] // the entropy device comes after it
 	require.Equal(t, vm.DeviceStats{
-		Name: "disk 0", Kicks: stats.Kicks, Interrupts: stats.Interrupts, Requests: 5, BytesIn: 512, BytesOut: 512,
+		Name: "disk 0", VirtioID: 2, Kicks: stats.Kicks, Interrupts: stats.Interrupts, Requests: 5, BytesIn: 512, BytesOut: 512,
 		Resets: stats.Resets, Disk: &vm.DiskStats{Reads: 1, Writes: 1, Flushes: 1, Refused: 1},
 	}, stats)
 	require.Positive(t, stats.Kicks)

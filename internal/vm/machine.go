@@ -25,7 +25,7 @@ type Host struct {
 	Console io.Writer   // the guest's console output; must never block; one Write at a time
 	Serial  io.Writer   // early boot log and panic text (COM1); same rules
 	Input   *Pipe       // bytes for the guest's console
-	Event   func(Event) // told of EventReady, EventOOM, EventLog and the like; must not block nor call the Machine
+	Event   func(Event) // told of EventReady, EventDiskError, EventLog and the like; must not block nor call the Machine
 }
 
 // Machine is one virtual machine. Every method may be called at any time, from

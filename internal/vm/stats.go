@@ -10,11 +10,13 @@ type Stats struct {
 	Timeline Timeline          `json:"timeline"`
 	Memory   uint64            `json:"memory"` // bytes of guest memory
 	CPUs     int               `json:"cpus"`
+	OOMKills uint64            `json:"oom_kills"` // programs that the guest's kernel killed for want of memory
 }
 
 // DeviceStats are the counters of one device, kept over its resets by the driver.
 type DeviceStats struct {
 	Name       string `json:"name"`       // "console", "disk 0"
+	VirtioID   uint32 `json:"virtio_id"`  // type of a virtio device (virtio 1.2 chapter 5); 0: another device
 	Kicks      uint64 `json:"kicks"`      // notifications by the driver
 	Interrupts uint64 `json:"interrupts"` // raised by the device
 	Requests   uint64 `json:"requests"`   // descriptor chains finished

@@ -1,0 +1,196 @@
+package capsa
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// machines are those of the process that have not been closed, for Metrics.
+var machines struct {
+	mu   sync.Mutex
+	last uint64         // guarded by mu
+	open map[uint64]*VM // by id; guarded by mu
+}
+
+// register gives a machine its id.
+func register(v *VM) {
+	machines.mu.Lock()
+	defer machines.mu.Unlock()
+	if machines.open == nil {
+		machines.open = make(map[uint64]*VM)
+	}
+	machines.last++
+	v.id = machines.last
+	machines.open[v.id] = v
+}
+
+func unregister(v *VM) {
+	machines.mu.Lock()
+	defer machines.mu.Unlock()
+	delete(machines.open, v.id)
+}
+
+// Metrics are the counters of all machines of the process that have not been
+// closed, in the text format of Prometheus (version 0.0.4, UTF-8). The label "id" is
+// a number that no two machines of a process share; "vm" is the machine's name.
+func Metrics() []byte {
+	machines.mu.Lock()
+	all := slices.SortedFunc(maps.Values(machines.open), func(a, b *VM) int { return cmp.Compare(a.id, b.id) })
+	machines.mu.Unlock()
+	return metrics(all)
+}
+
+// Metrics are the machine's counters, in the form of the function Metrics. They can
+// be read after Close, too.
+func (v *VM) Metrics() []byte { return metrics([]*VM{v}) }
+
+// scrape is what is known of one machine at one moment.
+type scrape struct {
+	labels string
+	state  State
+	stats  Stats
+	lost   uint64
+}
+
+// family is one metric of the exposition.
+type family struct {
+	name, kind, help string
+	// samples tells each value of a machine with labels of its own, "" for none.
+	samples func(s *scrape, tell func(value string, labels ...string))
+}
+
+// metrics makes the text: each family once, with the samples of all machines.
+func metrics(all []*VM) []byte {
+	var scrapes []*scrape
+	for _, v := range all {
+		scrapes = append(scrapes, &scrape{
+			labels: labels("id", strconv.FormatUint(v.id, 10), "vm", v.cfg.Name),
+			state:  v.State(), stats: v.Stats(), lost: v.events.dropped(),
+		})
+	}
+	var b strings.Builder
+	for _, f := range families {
+		fmt.Fprintf(&b, "# HELP capsa_%s %s\n# TYPE capsa_%s %s\n", f.name, f.help, f.name, f.kind)
+		for _, s := range scrapes {
+			f.samples(s, func(value string, more ...string) {
+				all := s.labels
+				if len(more) > 0 {
+					all += "," + labels(more...)
+				}
+				fmt.Fprintf(&b, "capsa_%s{%s} %s\n", f.name, all, value)
+			})
+		}
+	}
+	return []byte(b.String())
+}
+
+// escape makes the value of a label.
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// labels joins names and values.
+func labels(pairs ...string) string {
+	var parts []string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		parts = append(parts, pairs[i]+`="`+escape.Replace(pairs[i+1])+`"`)
+	}
+	return strings.Join(parts, ",")
+}
+
+func count(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', -1, 64) }
+
+// one is a family with one value of each machine.
+func one(name, kind, help string, value func(s *scrape) uint64) family {
+	return family{name, kind, help, func(s *scrape, tell func(string, ...string)) { tell(count(value(s))) }}
+}
+
+// perDevice is a family with a counter of each device.
+func perDevice(name, help string, value func(d *DeviceStats) uint64) family {
+	return family{name, "counter", help, func(s *scrape, tell func(string, ...string)) {
+		for i := range s.stats.Devices {
+			d := &s.stats.Devices[i]
+			tell(count(value(d)), "device", d.Name)
+		}
+	}}
+}
+
+// perDisk is a family with a counter of each disk.
+func perDisk(name, help string, value func(d *DiskStats) uint64) family {
+	return family{name, "counter", help, func(s *scrape, tell func(string, ...string)) {
+		for i := range s.stats.Devices {
+			if d := &s.stats.Devices[i]; d.Disk != nil {
+				tell(count(value(d.Disk)), "device", d.Name)
+			}
+		}
+	}}
+}
+
+// families are the metrics, in the order of the text.
+var families = []family{
+	{"vm_state", "gauge", "State of the machine: 1 for the one it is in.", func(s *scrape, tell func(string, ...string)) {
+		for state := StateCreated; state <= StateFailed; state++ {
+			value := "0"
+			if state == s.state {
+				value = "1"
+			}
+			tell(value, "state", state.String())
+		}
+	}},
+	one("vm_cpus", "gauge", "Virtual processors.", func(s *scrape) uint64 { return uint64(s.stats.CPUs) }),
+	one("vm_memory_bytes", "gauge", "Memory of the guest.", func(s *scrape) uint64 { return s.stats.Memory }),
+	{"vm_exits_total", "counter", "Exits from the guest to user space.", func(s *scrape, tell func(string, ...string)) {
+		for _, reason := range slices.Sorted(maps.Keys(s.stats.Exits)) {
+			tell(count(s.stats.Exits[reason]), "reason", reason)
+		}
+	}},
+	one("vm_oom_kills_total", "counter", "Programs that the guest's kernel killed for want of memory.",
+		func(s *scrape) uint64 { return s.stats.OOMKills }),
+	one("vm_events_lost_total", "counter", "Events that nobody fetched in time.", func(s *scrape) uint64 { return s.lost }),
+	{"vm_boot_seconds", "gauge", "Time from the machine's creation to a step of its life.", func(s *scrape, tell func(string, ...string)) {
+		line := s.stats.Timeline
+		for _, step := range []struct {
+			name string
+			at   time.Duration
+		}{
+			{"created", line.Created},
+			{"started", line.Started},
+			{"first_instruction", line.FirstInstruction},
+			{"first_exit", line.FirstExit},
+			{"drivers_up", line.DriversUp},
+			{"console_open", line.ConsoleOpen},
+			{"ended", line.Ended},
+		} {
+			if step.at > 0 {
+				tell(seconds(step.at), "step", step.name)
+			}
+		}
+	}},
+	perDevice("device_requests_total", "Requests served.", func(d *DeviceStats) uint64 { return d.Requests }),
+	{"device_bytes_total", "counter", "Payload moved: in is from the guest, out is to it.", func(s *scrape, tell func(string, ...string)) {
+		for i := range s.stats.Devices {
+			d := &s.stats.Devices[i]
+			tell(count(d.BytesIn), "device", d.Name, "direction", "in")
+			tell(count(d.BytesOut), "device", d.Name, "direction", "out")
+		}
+	}},
+	perDevice("device_errors_total", "Requests that the host could not serve.", func(d *DeviceStats) uint64 { return d.Errors }),
+	perDevice("device_kicks_total", "Notifications by the driver.", func(d *DeviceStats) uint64 { return d.Kicks }),
+	perDevice("device_interrupts_total", "Interrupts raised.", func(d *DeviceStats) uint64 { return d.Interrupts }),
+	perDevice("device_faults_total", "Times the driver broke the rules.", func(d *DeviceStats) uint64 { return d.Faults }),
+	perDevice("device_resets_total", "Resets by the driver.", func(d *DeviceStats) uint64 { return d.Resets }),
+	perDisk("disk_reads_total", "Reads that succeeded.", func(d *DiskStats) uint64 { return d.Reads }),
+	perDisk("disk_writes_total", "Writes that succeeded.", func(d *DiskStats) uint64 { return d.Writes }),
+	perDisk("disk_flushes_total", "Flushes that succeeded.", func(d *DiskStats) uint64 { return d.Flushes }),
+	perDisk("disk_discards_total", "Discards that succeeded.", func(d *DiskStats) uint64 { return d.Discards }),
+	perDisk("disk_write_zeroes_total", "Requests to write zeroes that succeeded.", func(d *DiskStats) uint64 { return d.WriteZeroes }),
+	perDisk("disk_refused_total", "Requests that made no sense.", func(d *DiskStats) uint64 { return d.Refused }),
+	perDisk("disk_stalls_total", "Times a queue waited because all its workers were busy.", func(d *DiskStats) uint64 { return d.Stalls }),
+	perDisk("disk_throttled_total", "Requests that waited for the rate limit.", func(d *DiskStats) uint64 { return d.Throttled }),
+}
