@@ -9,8 +9,9 @@ check='clang-format abigail-tools'
 clients='g++ clang libclang-rt-14-dev'
 kernel='linux-source-6.1 flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd busybox-static'
 lab='qemu-system-x86 qemu-utils'
+rootfs='mmdebstrap e2fsprogs'
 
-packages="$build $check $clients $kernel $lab"
+packages="$build $check $clients $kernel $lab $rootfs"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
