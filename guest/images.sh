@@ -14,8 +14,9 @@ out=${1:?usage: images.sh DIR}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-# Modules that make a stock kernel see the machine's devices and its power button.
-modules='virtio_mmio virtio_console virtio_rng button'
+# Modules that make a stock kernel see the machine's devices and its power button, and
+# let logind see it.
+modules='virtio_mmio virtio_console virtio_rng virtio_blk button evdev'
 
 kernel=$("$here/kernel/build.sh")
 stock=$("$here/kernel/stock.sh" cloud-amd64)

@@ -1,7 +1,8 @@
 // init.c - process 1 of the test guest: mounts the kernel's file systems, loads
-// the modules of a stock kernel, keeps a shell on the console hvc0, reaps
-// orphans, and powers off or reboots when told to: by the signals that busybox's
-// poweroff, reboot and halt send, or by the ACPI power button.
+// the modules of a stock kernel, and goes on to the root file system that root=
+// names (root.c). Without one it keeps a shell on the console hvc0, reaps orphans,
+// and powers off or reboots when told to: by the signals that busybox's poweroff,
+// reboot and halt send, or by the ACPI power button.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -68,16 +69,14 @@ static void mount_all(void)
 	mount_one("tmpfs", "/tmp", "mode=1777");
 }
 
-// Waits until the console's device file is there; a stock kernel creates it some
-// time after its driver's module was loaded.
-static void wait_for_console(void)
+void wait_for(const char *device)
 {
 	char events[4096];
 	int watch = inotify_init1(IN_CLOEXEC);
 
 	if (watch < 0 || inotify_add_watch(watch, "/dev", IN_CREATE) < 0)
 		die("inotify");
-	while (access(console, F_OK) < 0)
+	while (access(device, F_OK) < 0)
 		if (read(watch, events, sizeof events) < 0 && errno != EINTR)
 			die("inotify");
 	close(watch);
@@ -192,14 +191,15 @@ static int open_signals(void)
 static _Noreturn void run_init(void)
 {
 	mount_all();
+	load_modules();
+	enter_root();
 	int signals = open_signals();
 	reboot(RB_DISABLE_CAD);
-	load_modules();
 	struct pollfd fds[2] = {
 		{.fd = signals, .events = POLLIN},
 		{.fd = power_open(), .events = POLLIN},
 	};
-	wait_for_console();
+	wait_for(console);
 	pid_t shell = start_shell(1);
 	for (;;) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)

@@ -8,9 +8,15 @@
 // init.c
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void die(const char *what);
+// Waits until a device file is there; a stock kernel creates it some time after its
+// driver's module was loaded.
+void wait_for(const char *device);
 
 // modules.c: loads the modules that /etc/modules lists, in that order.
 void load_modules(void);
+
+// root.c: does not return when the command line has a root=.
+void enter_root(void);
 
 // power.c: a netlink socket that becomes readable when the kernel has an ACPI
 // event, or -1 where the kernel has no such events.
