@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,11 +100,14 @@ func retry(call func() error) error {
 	}
 }
 
-// mappedFile is the backing of Alloc. Memory's lock guards it.
+// mappedFile is the backing of Alloc. Memory's lock guards it, but for discard, which may take long.
 type mappedFile struct {
-	fd       int
 	page     uint64    // host page size, bytes
 	reserved []reserve // one for each region
+
+	// A leaf. Whoever uses the file's number holds it for reading, so that the number cannot become another file's meanwhile.
+	mu sync.RWMutex
+	fd int // -1: closed; guarded by mu
 }
 
 // mapRegion maps one span, with at least a guard page on both sides.
@@ -145,7 +149,47 @@ func (f *mappedFile) unmap() error {
 	return errors.Join(append(errs, f.closeFile())...)
 }
 
+// discard punches a hole into the file. Unlike madvise(MADV_REMOVE) this also works in a process that locks its memory
+// (mlockall), and takes no lock of the address space.
+func (f *mappedFile) discard(r *Region, off, size uint64) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return ErrClosed
+	}
+	const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	return os.NewSyscallError("fallocate", retry(func() error {
+		return unix.Fallocate(f.fd, mode, r.Offset+int64(off), int64(size)) // inside of the file, whose size is an int64
+	}))
+}
+
+// statBlock is the unit of st_blocks in bytes (stat(2)).
+const statBlock = 512
+
+// resident counts what tmpfs has allocated for the file, in memory or in swap.
+func (f *mappedFile) resident() uint64 {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var st unix.Stat_t
+	if f.fd < 0 || unix.Fstat(f.fd, &st) != nil {
+		return 0
+	}
+	return uint64(st.Blocks) * statBlock
+}
+
+func (f *mappedFile) adviseHuge(on bool) {
+	advice := unix.MADV_NOHUGEPAGE
+	if on {
+		advice = unix.MADV_HUGEPAGE
+	}
+	for i := range f.reserved {
+		_ = unix.Madvise(f.reserved[i].data, advice) // only advice: EINVAL without transparent huge pages
+	}
+}
+
 func (f *mappedFile) closeFile() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fd < 0 {
 		return nil
 	}

@@ -67,6 +67,13 @@ type backing interface {
 	detach()
 	// unmap frees the address range. Nobody uses it any more.
 	unmap() error
+	// discard gives back whole pages inside of a region; off and size are bytes and multiples of the page size. It may run at
+	// the same time as every other method.
+	discard(r *Region, off, size uint64) error
+	// resident is how many bytes the host holds for all regions.
+	resident() uint64
+	// adviseHuge says whether the host should use huge pages.
+	adviseHuge(on bool)
 }
 
 // Memory is the RAM of one machine.
