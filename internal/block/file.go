@@ -5,26 +5,30 @@ package block
 import (
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/block/iovec"
 )
 
-// maxIOV is the longest list of buffers that one system call takes: UIO_MAXIOV
-// (include/uapi/linux/uio.h).
-const maxIOV = 1024
-
 // file is an open regular file or block device. It implements qcow2.Storage.
 type file struct {
-	path   string
-	f      *os.File // buffered; holds the lock
-	fd     int      // of f
-	direct *os.File // O_DIRECT, nil when not asked for
-	align  uint64   // of direct I/O, in bytes
-	device bool
-	id     fileID
+	path     string
+	f        *os.File // buffered; holds the lock
+	fd       int      // of f
+	direct   *os.File // O_DIRECT, nil when not asked for
+	directFD int      // of direct
+	align    uint64   // of direct I/O, in bytes
+	device   bool
+	id       fileID
+
+	limit  atomic.Uint64         // RLIMIT_FSIZE as last seen, in bytes
+	end    atomic.Uint64         // no write below is beyond the file's end
+	failed atomic.Pointer[error] // of the first Sync that failed
 }
 
 // fileID says whether two files are the same.
@@ -65,7 +69,15 @@ func newFile(path string, f *os.File) (*file, error) {
 	default:
 		return nil, errors.New("it is neither a regular file nor a block device")
 	}
-	return &file{path: path, f: f, fd: int(f.Fd()), device: st.Mode&unix.S_IFMT == unix.S_IFBLK, id: fileID{st.Dev, st.Ino}}, nil
+	out := &file{path: path, f: f, fd: int(f.Fd()), device: st.Mode&unix.S_IFMT == unix.S_IFBLK, id: fileID{st.Dev, st.Ino}}
+	if out.device {
+		out.end.Store(math.MaxUint64)
+		out.limit.Store(math.MaxUint64)
+	} else {
+		out.end.Store(uint64(st.Size))
+		out.readLimit()
+	}
+	return out, nil
 }
 
 // openDirect opens the same file once more for direct I/O.
@@ -77,9 +89,9 @@ func (f *file) openDirect(flags int) error {
 	if err != nil {
 		return err
 	}
-	f.direct, f.align = d, 4096 // what every device takes, when the kernel does not say
+	f.direct, f.directFD, f.align = d, int(d.Fd()), 4096 // what every device takes, when the kernel does not say
 	var stx unix.Statx_t
-	err = unix.Statx(int(d.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &stx)
+	err = unix.Statx(f.directFD, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &stx)
 	if err == nil && stx.Mask&unix.STATX_DIOALIGN != 0 && stx.Dio_offset_align != 0 {
 		f.align = uint64(max(stx.Dio_offset_align, stx.Dio_mem_align))
 	}
@@ -97,44 +109,63 @@ func (f *file) handle(bufs [][]byte, off uint64) int {
 			return f.fd
 		}
 	}
-	return int(f.direct.Fd())
+	return f.directFD
 }
 
 // ReadAt fills bufs; beyond the end of the file there are zeroes.
 func (f *file) ReadAt(bufs [][]byte, off uint64) error {
-	return f.transfer("preadv", unix.Preadv, bufs, off, func(rest [][]byte) error {
-		iovec.Zero(rest)
+	left, err := f.transfer(false, bufs, off)
+	if err == io.ErrUnexpectedEOF {
+		iovec.Zero(left)
 		return nil
-	})
+	}
+	return err
 }
 
 // WriteAt writes bufs whole.
 func (f *file) WriteAt(bufs [][]byte, off uint64) error {
-	return f.transfer("pwritev", unix.Pwritev, bufs, off, func([][]byte) error {
+	n := uint64(iovec.Len(bufs))
+	if err := f.mayWrite(off, n); err != nil {
+		return err
+	}
+	_, err := f.transfer(true, bufs, off)
+	if err == io.ErrUnexpectedEOF {
 		return os.NewSyscallError("pwritev", unix.ENOSPC) // a device's end
-	})
+	}
+	if end := f.end.Load(); err == nil && off+n > end {
+		f.end.CompareAndSwap(end, off+n) // another's larger one may be lost, and is found again
+	}
+	return err
 }
 
-// transfer moves bufs by as many calls as it takes; atEnd handles what is left when
-// a call moves nothing.
-func (f *file) transfer(name string, call func(int, [][]byte, int64) (int, error), bufs [][]byte, off uint64,
-	atEnd func([][]byte) error) error {
+// transfer moves bufs by as many calls as it takes. io.ErrUnexpectedEOF says that a
+// call moved nothing; what was left then is returned.
+func (f *file) transfer(write bool, bufs [][]byte, off uint64) ([][]byte, error) {
 	fd := f.handle(bufs, off)
-	if len(bufs) == 1 { // no list to be kept
-		if n, err := call(fd, bufs, int64(off)); err == nil && n == len(bufs[0]) {
-			return nil
+	if n := iovec.Len(bufs); n > 0 && len(bufs) <= maxIOV { // one call, and no list to be kept
+		if got, err := vectored(fd, write, bufs, off); err == nil && got == n {
+			return nil, nil
 		}
 	}
-	left := append([][]byte(nil), bufs...)
-	for left = iovec.Advance(left, 0); len(left) > 0; left = iovec.Advance(left, 0) {
-		n, err := call(fd, left[:min(len(left), maxIOV)], int64(off))
+	name := "preadv"
+	if write {
+		name = "pwritev"
+	}
+	left := make([][]byte, 0, len(bufs))
+	for _, b := range bufs {
+		if len(b) > 0 {
+			left = append(left, b)
+		}
+	}
+	for len(left) > 0 {
+		n, err := vectored(fd, write, left, off)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return os.NewSyscallError(name, err)
+			return nil, os.NewSyscallError(name, err)
 		case n == 0:
-			return atEnd(left)
+			return left, io.ErrUnexpectedEOF
 		}
 		left = iovec.Advance(left, n)
 		off += uint64(n)
@@ -142,12 +173,40 @@ func (f *file) transfer(name string, call func(int, [][]byte, int64) (int, error
 			fd = f.handle(left, off) // a short transfer may end unaligned
 		}
 	}
+	return nil, nil
+}
+
+// mayWrite refuses a write beyond RLIMIT_FSIZE. The kernel would send SIGXFSZ too,
+// whose default is to end the process: somebody else's, whose signal handling is
+// not ours to change. The limit is looked at again whenever a file grows.
+func (f *file) mayWrite(off, n uint64) error {
+	if off+n > f.end.Load() {
+		f.readLimit()
+	}
+	if off+n > f.limit.Load() {
+		return os.NewSyscallError("pwritev", unix.EFBIG)
+	}
 	return nil
 }
 
-// Sync makes data and size durable.
+func (f *file) readLimit() {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &l); err == nil { // RLIM_INFINITY is the largest number
+		f.limit.Store(l.Cur)
+	}
+}
+
+// Sync makes data and size durable. After one that failed, all fail: what the
+// kernel could not write it forgets, and the next would succeed (fsync(2), NOTES).
 func (f *file) Sync() error {
-	return retry("fdatasync", func() error { return unix.Fdatasync(f.fd) })
+	if err := f.failed.Load(); err != nil {
+		return *err
+	}
+	err := retry("fdatasync", func() error { return unix.Fdatasync(f.fd) })
+	if err != nil {
+		f.failed.CompareAndSwap(nil, &err)
+	}
+	return err
 }
 
 // PunchHole gives the space of a range back; it reads as zeroes. The error is
@@ -173,7 +232,7 @@ func (f *file) allocate(mode uint32, off, n uint64) error {
 // Size is the size in bytes.
 func (f *file) Size() (uint64, error) {
 	if f.device {
-		n, err := f.f.Seek(0, 2) // no other user of this descriptor's position
+		n, err := f.f.Seek(0, io.SeekEnd) // no other user of this descriptor's position
 		return uint64(n), err
 	}
 	st, err := f.f.Stat()

@@ -34,7 +34,7 @@ func qemuImg(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-func writeFile(t *testing.T, dir, name string, b []byte) string {
+func writeFile(t testing.TB, dir, name string, b []byte) string {
 	path := filepath.Join(dir, name)
 	require.NoError(t, os.WriteFile(path, b, 0o600))
 	return path
@@ -55,7 +55,7 @@ func readAll(t *testing.T, d Disk) []byte {
 	return b
 }
 
-func mustOpen(t *testing.T, o Options) Disk {
+func mustOpen(t testing.TB, o Options) Disk {
 	t.Helper()
 	d, err := Open(o)
 	require.NoError(t, err)

@@ -5,9 +5,14 @@ package block
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/sys/unix"
 )
+
+// errShrunk says that somebody cut the file short while it was a disk: zeroes in
+// place of what the guest wrote would hide the loss.
+var errShrunk = errors.New("the image has become shorter than the disk")
 
 // rawDisk is a file that is the disk, byte by byte.
 type rawDisk struct {
@@ -33,6 +38,15 @@ func (d *rawDisk) BlockSize() uint32 { return blockSize(d.file) }
 
 // Granularity is the block size of most file systems, in which holes are punched.
 func (d *rawDisk) Granularity() uint32 { return 4096 }
+
+// ReadAt fills bufs from the file, all of which is there.
+func (d *rawDisk) ReadAt(bufs [][]byte, off uint64) error {
+	_, err := d.transfer(false, bufs, off)
+	if err == io.ErrUnexpectedEOF {
+		return errShrunk
+	}
+	return err
+}
 
 func (d *rawDisk) Flush() error {
 	if !d.write {
@@ -60,7 +74,14 @@ func (d *rawDisk) WriteZeroes(off, n uint64, unmap bool) error {
 			return err
 		}
 	}
-	zeroes := make([]byte, min(n, 1<<20))
+	return d.writeZeroes(off, n)
+}
+
+// zeroChunk is how many zeroes are written at a time, in bytes.
+const zeroChunk = 1 << 20
+
+func (d *rawDisk) writeZeroes(off, n uint64) error {
+	zeroes := make([]byte, min(n, zeroChunk))
 	for n > 0 {
 		part := min(n, uint64(len(zeroes)))
 		if err := d.WriteAt([][]byte{zeroes[:part]}, off); err != nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
 // plainClusters is how many decompressed clusters are kept: neighbouring small reads
@@ -67,11 +69,16 @@ func (m *Image) decompress(entry uint64) ([]byte, error) {
 	}
 	off, n := m.compressedRange(entry)
 	packed := make([]byte, n) // at most two clusters, by the width of the field
-	if err := m.s.ReadAt([][]byte{packed}, off); err != nil {
+	err := m.s.ReadAt([][]byte{packed}, off)
+	if err != nil {
 		return nil, err
 	}
 	plain := make([]byte, m.h.clusterSize())
-	if err := m.inflate(plain, packed); err != nil {
+	// The decoders are other people's, and this is anybody's data.
+	if crash := safe.Run("qcow2 inflate", func() { err = m.inflate(plain, packed) }); crash != nil {
+		err = crash
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the compressed cluster at %d: %w", off, err)
 	}
 	m.plain.put(entry, plain)

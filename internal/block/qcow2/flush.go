@@ -1,5 +1,7 @@
 package qcow2
 
+import "slices"
+
 // maxFreed is how many clusters may wait for a Flush to be freed: a bound on memory,
 // and on the space that a busy guest's discards have not given back yet.
 const maxFreed = 1 << 16
@@ -13,58 +15,79 @@ type change struct {
 }
 
 // Flush makes everything written so far durable. What fails to be written, for want
-// of space say, is kept and tried again at the next Flush.
+// of space say, is kept and tried again at the next Flush. Callers that wait for each
+// other share one.
 func (m *Image) Flush() error {
 	if !m.write {
 		return nil
 	}
+	before := m.flushes.Load()
 	m.flushing.Lock()
 	defer m.flushing.Unlock()
-	changes, freed, err := m.collect()
+	// One that began since then, and has ended, covers what was written by then.
+	if m.flushes.Load() != before && m.flushed == nil {
+		return nil
+	}
+	m.flushes.Add(1)
+	m.flushed = m.flush()
+	return m.flushed
+}
+
+// flush is Flush. Preconditions: flushing is held.
+func (m *Image) flush() error {
+	u, err := m.collect()
 	if err != nil {
 		return err
 	}
-	defer m.l2.unpin()
-	// Data and counts, before a table refers to them.
-	if err := m.s.Sync(); err != nil {
+	if err := m.writeUpdate(u); err != nil {
+		m.restore(u)
 		return m.failLocked(err)
 	}
-	if len(changes) == 0 {
-		return nil
+	m.settle(u)
+	m.reap(u.freed)
+	return nil
+}
+
+// update is what a Flush brings to the file.
+type update struct {
+	changes []change
+	freed   []uint64 // clusters that become free with it
+	pinned  []*table
+}
+
+// writeUpdate makes data and counts durable, and then the tables that refer to them.
+func (m *Image) writeUpdate(u update) error {
+	if err := m.refs.sync(); err != nil || len(u.changes) == 0 {
+		return err
 	}
-	for _, c := range changes {
+	for _, c := range u.changes {
 		if err := m.s.WriteAt([][]byte{c.raw}, c.off); err != nil {
-			m.restore(changes, freed)
 			return err
 		}
 	}
-	if err := m.s.Sync(); err != nil {
-		return m.failLocked(err)
-	}
-	return m.reap(freed)
+	return m.refs.sync()
 }
 
 // collect writes the counts and takes a copy of what changed in the tables, and of
-// the list of clusters that become free with these changes.
-func (m *Image) collect() ([]change, []uint64, error) {
+// the list of clusters that become free with these changes. restore or settle follows.
+func (m *Image) collect() (update, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.broken != nil {
-		return nil, nil, m.broken
+		return update{}, m.broken
 	}
 	if err := m.refs.write(); err != nil {
-		return nil, nil, err
+		return update{}, m.fail(err)
 	}
-	var out []change
-	for _, t := range m.l2.pinDirty() {
-		out = append(out, takeChange(t.entries, &t.dirty, t.host))
+	u := update{pinned: m.l2.pinDirty(), freed: m.freed}
+	for _, t := range u.pinned {
+		u.changes = append(u.changes, takeChange(t.entries, &t.dirty, t.host))
 	}
 	if m.l1Dirty.any() {
-		out = append(out, takeChange(m.l1, &m.l1Dirty, m.h.l1Offset))
+		u.changes = append(u.changes, takeChange(m.l1, &m.l1Dirty, m.h.l1Offset))
 	}
-	freed := m.freed
 	m.freed = nil
-	return out, freed, nil
+	return u, nil
 }
 
 // takeChange copies the dirty range of a table at off and marks the table clean.
@@ -75,14 +98,22 @@ func takeChange(entries []uint64, d *dirtyRange, off uint64) change {
 }
 
 // restore undoes collect: the changes are still to be written.
-func (m *Image) restore(changes []change, freed []uint64) {
+func (m *Image) restore(u update) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c := range changes {
+	for _, c := range u.changes {
 		c.mark.add(c.was.from)
 		c.mark.add(c.was.to - 1)
 	}
-	m.freed = append(m.freed, freed...)
+	m.freed = append(m.freed, u.freed...)
+	m.l2.unpin(u.pinned)
+}
+
+// settle says that the file has the changes.
+func (m *Image) settle(u update) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.l2.unpin(u.pinned)
 }
 
 // failLocked is fail for a caller without the lock.
@@ -93,16 +124,19 @@ func (m *Image) failLocked(err error) error {
 }
 
 // reap takes a user from each freed cluster, and gives the space of those without
-// any back to the host.
-func (m *Image) reap(freed []uint64) error {
+// any back to the host. It waits for I/O that found them in a table. What fails here
+// costs space and nothing else.
+func (m *Image) reap(freed []uint64) {
 	if len(freed) == 0 {
-		return nil
+		return
 	}
-	unused, err := m.dropAll(freed)
-	if err != nil {
-		return err
-	}
+	m.mu.Lock()
+	last := m.grace.turn()
+	m.mu.Unlock()
+	last.Wait()
+	unused := m.dropAll(freed)
 	// Nobody uses these clusters until they are let go below.
+	slices.Sort(unused)
 	for i := 0; i < len(unused); {
 		n := 1
 		for i+n < len(unused) && unused[i+n] == unused[i]+uint64(n) {
@@ -118,36 +152,30 @@ func (m *Image) reap(freed []uint64) error {
 		delete(m.refs.hold, c)
 		m.refs.hint = min(m.refs.hint, c)
 	}
-	return nil
 }
 
 // dropAll takes a user from each cluster and holds those that have none left.
-func (m *Image) dropAll(freed []uint64) ([]uint64, error) {
+func (m *Image) dropAll(freed []uint64) (unused []uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.plain.forget()
-	var unused []uint64
 	for _, c := range freed {
-		last, err := m.refs.drop(c)
-		if err != nil {
-			return nil, m.fail(err)
+		if m.refs.meta[c] {
+			continue // a corrupt image had it mapped as data too
 		}
-		if last {
+		if last, err := m.refs.drop(c); err == nil && last {
 			m.refs.hold[c] = true
 			unused = append(unused, c)
 		}
 	}
-	// Counts that are lost cost space only; so no Sync.
-	if err := m.refs.write(); err != nil {
-		return nil, m.fail(err)
-	}
-	return unused, nil
+	_ = m.refs.writeBlocks() // no Sync, and another try later
+	return unused
 }
 
-// relieve flushes when tables or freed clusters have piled up in memory.
+// relieve flushes when changes or freed clusters have piled up in memory.
 func (m *Image) relieve() error {
 	m.mu.RLock()
-	crowded := len(m.freed) > maxFreed || m.l2.crowded()
+	crowded := len(m.freed) > maxFreed || m.l2.crowded() || m.refs.crowded()
 	m.mu.RUnlock()
 	if !crowded {
 		return nil

@@ -14,14 +14,18 @@
 //
 // # Concurrency
 //
-// All methods may be called from any goroutine. Reads and writes into clusters that
-// exist run at the same time; what changes the tables runs alone.
+// All methods may be called from any goroutine. What looks at the tables holds
+// Image.mu for reading and what changes them for writing, and neither does I/O of
+// data meanwhile: reads and writes run at the same time as each other and as changes
+// of tables. A cluster that was given up is therefore not freed before every I/O has
+// ended that may have found it in a table: see grace.
 package qcow2
 
 import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Storage is the file that holds an image. ReadAt fills bufs and WriteAt writes them
@@ -47,17 +51,44 @@ type Image struct {
 	backing Backing // nil: zeroes
 	write   bool
 
-	mu      sync.RWMutex             // held for reading during I/O into clusters that exist
+	mu      sync.RWMutex
 	l1      []uint64                 // guarded by mu
 	l1Dirty dirtyRange               // entries of l1 that the file lacks; guarded by mu
 	l2      tableCache               // has a lock of its own for loading; entries change under mu
 	refs    refcounts                // guarded by mu
 	pending map[uint64]chan struct{} // guest clusters being written to a new place; guarded by mu
 	freed   []uint64                 // host clusters that lose one user at the next Flush; guarded by mu
-	broken  error                    // a write of tables failed; nothing is written any more; guarded by mu
+	broken  error                    // what is in the file is not known; nothing is written any more; guarded by mu
+	grace   grace                    // entered under mu
 
-	plain    plainCache // decompressed clusters
-	flushing sync.Mutex // one Flush at a time
+	plain plainCache // decompressed clusters
+
+	flushing sync.Mutex    // one Flush at a time
+	flushes  atomic.Uint64 // that have begun
+	flushed  error         // how the last one ended; guarded by flushing
+}
+
+// grace knows of the I/O in progress, so that wait can wait for all that began before
+// it. Preconditions of enter: Image.mu is held for reading; of turn: for writing.
+type grace struct {
+	now  int               // the period that new I/O belongs to; guarded by Image.mu
+	busy [2]sync.WaitGroup // I/O of the two last periods
+}
+
+// enter begins an I/O into clusters that were just found in a table. Done ends it.
+func (g *grace) enter() *sync.WaitGroup {
+	w := &g.busy[g.now]
+	w.Add(1)
+	return w
+}
+
+// turn begins a new period and returns what waits for the I/O of the last. There is
+// one turn at a time, and the next only after that wait: nobody is left in the other
+// period when it comes to be used again.
+func (g *grace) turn() *sync.WaitGroup {
+	old := &g.busy[g.now]
+	g.now ^= 1
+	return old
 }
 
 // errCorrupt says that the image contradicts itself.
@@ -111,10 +142,10 @@ func Open(s Storage, backing Backing, write bool) (*Image, error) {
 			"repair it with: qemu-img check -r all"}
 	}
 	m := &Image{s: s, h: h, backing: backing, write: write, pending: make(map[uint64]chan struct{})}
-	m.l2.init(h.clusterSize())
 	if m.l1, err = readTable(s, h.l1Offset, uint64(h.l1Size)); err != nil {
 		return nil, fmt.Errorf("the L1 table: %w", err)
 	}
+	m.l2.init(h.clusterSize(), len(m.l1))
 	if !write {
 		return m, nil
 	}
@@ -137,7 +168,10 @@ func (m *Image) clearAutoclear() error {
 		return nil
 	}
 	m.h.autoclear = 0
-	return m.s.WriteAt([][]byte{make([]byte, 8)}, 88)
+	if err := m.s.WriteAt([][]byte{make([]byte, 8)}, 88); err != nil {
+		return err
+	}
+	return m.s.Sync() // before the guest's first write may reach the disk
 }
 
 // Size is the size of the disk in bytes.
@@ -173,10 +207,19 @@ func (m *Image) writable() error {
 	return m.broken
 }
 
-// fail stops all writing: metadata on the disk and in memory may differ from now
-// on. It returns err. Preconditions: mu is held for writing.
+// unknownError says that after a failed write or sync it is not known what is in the
+// file.
+type unknownError struct{ err error }
+
+func (e *unknownError) Error() string { return e.err.Error() }
+func (e *unknownError) Unwrap() error { return e.err }
+
+// fail stops all writing when it is not known any more what is in the file. Other
+// errors, want of space for one, leave the image as it was. It returns err.
+// Preconditions: mu is held for writing.
 func (m *Image) fail(err error) error {
-	if err != nil && m.broken == nil {
+	var unknown *unknownError
+	if m.broken == nil && errors.As(err, &unknown) {
 		m.broken = fmt.Errorf("an earlier write of the image's tables failed: %w", err)
 	}
 	return err

@@ -1,6 +1,10 @@
 package qcow2
 
-import "github.com/libcapsa/libcapsa/internal/block/iovec"
+import (
+	"sync"
+
+	"github.com/libcapsa/libcapsa/internal/block/iovec"
+)
 
 // ReadAt fills bufs with the disk's bytes from off on.
 func (m *Image) ReadAt(bufs [][]byte, off uint64) error {
@@ -8,16 +12,18 @@ func (m *Image) ReadAt(bufs [][]byte, off uint64) error {
 	if err := m.checkRange(off, n); err != nil {
 		return err
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
 	var part [][]byte
 	for done := uint64(0); done < n; {
-		x, err := m.extentAt(off+done, n-done)
+		x, busy, err := m.find(off+done, n-done)
 		if err != nil {
 			return err
 		}
-		part = iovec.Slice(part[:0], bufs, int(done), int(x.n))
-		if err := m.readExtent(part, off+done, x); err != nil {
+		list := bufs
+		if x.n != n {
+			part = iovec.Slice(part[:0], bufs, int(done), int(x.n))
+			list = part
+		}
+		if err := m.readFound(list, off+done, x, busy); err != nil {
 			return err
 		}
 		done += x.n
@@ -25,8 +31,25 @@ func (m *Image) ReadAt(bufs [][]byte, off uint64) error {
 	return nil
 }
 
-// readExtent fills bufs, which are x.n bytes, from one extent. Preconditions: mu is
-// held.
+// find looks up the run at off, of at most max bytes, and keeps its clusters from
+// being freed until Done.
+func (m *Image) find(off, max uint64) (extent, *sync.WaitGroup, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	x, err := m.extentAt(off, max)
+	if err != nil {
+		return x, nil, err
+	}
+	return x, m.grace.enter(), nil
+}
+
+// readFound is readExtent of what find found.
+func (m *Image) readFound(bufs [][]byte, off uint64, x extent, busy *sync.WaitGroup) error {
+	defer busy.Done()
+	return m.readExtent(bufs, off, x)
+}
+
+// readExtent fills bufs, which are x.n bytes, from one extent.
 func (m *Image) readExtent(bufs [][]byte, off uint64, x extent) error {
 	switch x.kind {
 	case data, owned:

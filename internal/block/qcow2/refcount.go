@@ -20,15 +20,24 @@ type refcounts struct {
 	dirty map[uint64]bool   // blocks that the file lacks
 	fresh map[uint64]bool   // blocks that the table in the file does not name yet
 	hint  uint64            // no cluster below is free
+	high  uint64            // no cluster from here on was ever used: they read as zeroes
 	meta  map[uint64]bool   // clusters that hold the image's own structures
 	hold  map[uint64]bool   // free clusters that must not be used yet
 }
+
+// blockBytes bounds the refcount blocks in memory, in bytes: with 64 KiB clusters
+// they count 256 GiB.
+const blockBytes = 8 << 20
+
+// minBlocks is the number of blocks kept however large they are.
+const minBlocks = 8
 
 // open reads the refcount table.
 func (r *refcounts) open(s Storage, h *header, fileSize uint64) error {
 	r.s, r.h = s, h
 	r.block, r.dirty, r.fresh = make(map[uint64][]byte), make(map[uint64]bool), make(map[uint64]bool)
 	r.meta, r.hold = make(map[uint64]bool), make(map[uint64]bool)
+	r.high = (fileSize + h.clusterSize() - 1) >> h.clusterBits
 	n := uint64(h.refTableSize) << h.clusterBits / 8
 	t, err := readTable(s, h.refTableOffset, n)
 	if err != nil {
@@ -64,10 +73,13 @@ func (r *refcounts) claim(what string, off, n uint64) error {
 	if n == 0 {
 		return nil
 	}
-	for c := off >> r.h.clusterBits; c <= (off+n-1)>>r.h.clusterBits; c++ {
+	first, last := off>>r.h.clusterBits, (off+n-1)>>r.h.clusterBits
+	for c := first; c <= last; c++ {
 		if r.meta[c] {
 			return errCorrupt("%s at %#x overlaps another structure", what, off)
 		}
+	}
+	for c := first; c <= last; c++ {
 		r.meta[c] = true
 	}
 	return nil
@@ -94,9 +106,28 @@ func (r *refcounts) load(b uint64) ([]byte, error) {
 	if err := r.s.ReadAt([][]byte{blk}, r.table[b]); err != nil {
 		return nil, fmt.Errorf("refcount block %d: %w", b, err)
 	}
+	r.evict()
 	r.block[b] = blk
 	return blk, nil
 }
+
+// maxBlocks is how many blocks are kept in memory.
+func (r *refcounts) maxBlocks() int { return max(minBlocks, int(blockBytes/r.h.clusterSize())) }
+
+// evict makes room for a block. Dirty ones stay: crowded asks for them to be written.
+func (r *refcounts) evict() {
+	for b := range r.block {
+		if len(r.block) < r.maxBlocks() {
+			return
+		}
+		if !r.dirty[b] {
+			delete(r.block, b)
+		}
+	}
+}
+
+// crowded says that too many blocks are dirty.
+func (r *refcounts) crowded() bool { return len(r.dirty) > r.maxBlocks() }
 
 // get is the count of cluster c.
 func (r *refcounts) get(c uint64) (uint64, error) {
@@ -135,63 +166,83 @@ func (r *refcounts) newBlock(b uint64) ([]byte, error) {
 			return blk, nil // growing made it
 		}
 	}
-	return r.placeBlock(b), nil
+	return r.placeBlock(b, 1)
 }
 
-func (r *refcounts) placeBlock(b uint64) []byte {
+// placeBlock makes block b in memory and counts its first n clusters, of which it
+// takes the first. They must not hold anything, counted or not.
+func (r *refcounts) placeBlock(b, n uint64) ([]byte, error) {
 	first := b * r.perBlock()
+	if err := r.claim("a refcount block", first<<r.h.clusterBits, n<<r.h.clusterBits); err != nil {
+		return nil, err
+	}
 	blk := make([]byte, r.h.clusterSize())
+	for i := range n {
+		writeCount(blk, i, r.h.refcountOrder, 1)
+	}
 	r.table[b] = first << r.h.clusterBits
 	r.block[b] = blk
 	r.dirty[b], r.fresh[b] = true, true
-	r.meta[first] = true
-	writeCount(blk, 0, r.h.refcountOrder, 1)
-	return blk
+	r.high = max(r.high, first+n)
+	return blk, nil
+}
+
+// unplaceBlock undoes placeBlock.
+func (r *refcounts) unplaceBlock(b, n uint64) {
+	r.disclaim(b*r.perBlock()<<r.h.clusterBits, n<<r.h.clusterBits)
+	delete(r.block, b)
+	delete(r.dirty, b)
+	delete(r.fresh, b)
 }
 
 // growTable moves the refcount table to a larger place behind block b, in clusters
-// that b counts. It is durable when growTable returns.
+// that b counts. It is durable when growTable returns; after an error that is not an
+// unknownError nothing has happened.
 func (r *refcounts) growTable(b uint64) error {
 	entries := max(uint64(len(r.table))*2, b+1)
 	clusters := (entries*8 + r.h.clusterSize() - 1) >> r.h.clusterBits
 	if clusters+1 >= r.perBlock() || clusters<<r.h.clusterBits > maxRefTableSize {
 		return errFull
 	}
-	oldOff, oldSize := r.h.refTableOffset, uint64(len(r.table))*8
-	t := make([]uint64, clusters<<r.h.clusterBits/8)
-	copy(t, r.table)
-	r.table = t
-	blk := r.placeBlock(b)
-	first := b*r.perBlock() + 1
-	for i := range clusters {
-		writeCount(blk, 1+i, r.h.refcountOrder, 1)
-	}
-	off := first << r.h.clusterBits
-	if err := r.claim("the refcount table", off, clusters<<r.h.clusterBits); err != nil {
+	old := r.table
+	r.table = make([]uint64, clusters<<r.h.clusterBits/8)
+	copy(r.table, old)
+	if _, err := r.placeBlock(b, 1+clusters); err != nil {
+		r.table = old
 		return err
 	}
-	if err := r.writeBlocks(); err != nil {
+	off := (b*r.perBlock() + 1) << r.h.clusterBits
+	err := r.writeBlocks()
+	if err == nil {
+		err = r.s.WriteAt([][]byte{encodeTable(r.table)}, off)
+	}
+	if err != nil { // nothing in the file refers to what was written
+		r.unplaceBlock(b, 1+clusters)
+		r.table = old
 		return err
 	}
-	if err := r.s.WriteAt([][]byte{encodeTable(t)}, off); err != nil {
-		return err
-	}
-	if err := r.s.Sync(); err != nil {
+	return r.switchTable(off, clusters)
+}
+
+// switchTable makes the header name the refcount table at off and frees the old one.
+func (r *refcounts) switchTable(off, clusters uint64) error {
+	if err := r.sync(); err != nil {
 		return err
 	}
 	var field [12]byte // refcount_table_offset and refcount_table_clusters
 	binary.BigEndian.PutUint64(field[:], off)
 	binary.BigEndian.PutUint32(field[8:], uint32(clusters))
 	if err := r.s.WriteAt([][]byte{field[:]}, 48); err != nil {
-		return err
+		return &unknownError{err}
 	}
-	if err := r.s.Sync(); err != nil {
+	if err := r.sync(); err != nil {
 		return err
 	}
 	clear(r.fresh)
+	old, n := r.h.refTableOffset, uint64(r.h.refTableSize)<<r.h.clusterBits
 	r.h.refTableOffset, r.h.refTableSize = off, uint32(clusters)
-	r.disclaim(oldOff, oldSize)
-	for c := oldOff >> r.h.clusterBits; c < (oldOff+oldSize)>>r.h.clusterBits; c++ {
+	r.disclaim(old, n)
+	for c := old >> r.h.clusterBits; c < (old+n)>>r.h.clusterBits; c++ {
 		if _, err := r.drop(c); err != nil {
 			return err
 		}
@@ -199,60 +250,92 @@ func (r *refcounts) growTable(b uint64) error {
 	return nil
 }
 
-// alloc finds up to want free clusters in a row, at least one, counts each once and
-// returns the first one's offset and how many there are. The file lacks the counts
-// until write.
-func (r *refcounts) alloc(want uint64) (off, got uint64, err error) {
-	c := r.hint
-	for {
-		n, err := r.get(c)
-		if err != nil {
-			return 0, 0, err
-		}
-		if n == 0 && !r.hold[c] {
-			break
-		}
-		c++
+// sync is the storage's Sync.
+func (r *refcounts) sync() error {
+	if err := r.s.Sync(); err != nil {
+		return &unknownError{err}
 	}
-	r.hint = c
-	// Counting the first cluster may place a refcount block right there: look again.
-	if err := r.touch(c); err != nil {
-		return 0, 0, err
-	}
-	if n, err := r.get(c); err != nil || n != 0 {
-		if err != nil {
-			return 0, 0, err
-		}
-		return r.alloc(want)
-	}
-	for got < want {
-		n, err := r.get(c + got)
-		if err != nil {
-			return 0, 0, err
-		}
-		if n != 0 || r.hold[c+got] || (got > 0 && (c+got)%r.perBlock() == 0) {
-			break
-		}
-		if r.meta[c+got] {
-			return 0, 0, errCorrupt("cluster %d holds a structure and is not counted", c+got)
-		}
-		if err := r.set(c+got, 1); err != nil {
-			return 0, 0, err
-		}
-		got++
-	}
-	r.hint = c + got
-	return c << r.h.clusterBits, got, nil
+	return nil
 }
 
-// touch makes sure that the block that counts cluster c exists.
-func (r *refcounts) touch(c uint64) error {
+// firstFree is the first cluster from c on that is not counted and not held.
+func (r *refcounts) firstFree(c uint64) (uint64, error) {
+	per, order := r.perBlock(), r.h.refcountOrder
+	for {
+		b := c / per
+		blk, err := r.load(b)
+		if err != nil {
+			return 0, err
+		}
+		for ; c < (b+1)*per; c++ {
+			if (blk == nil || readCount(blk, c%per, order) == 0) && !r.hold[c] {
+				return c, nil
+			}
+		}
+	}
+}
+
+// alloc finds up to want free clusters in a row, at least one, counts each once and
+// returns the first one's offset and how many there are. fresh says that they read as
+// zeroes. The file lacks the counts until write.
+func (r *refcounts) alloc(want uint64) (off, got uint64, fresh bool, err error) {
+	var c uint64
+	for {
+		if c, err = r.firstFree(r.hint); err != nil {
+			return 0, 0, false, err
+		}
+		r.hint = c
+		// Counting the cluster may place a refcount block right there: look again.
+		placed, err := r.touch(c)
+		if err != nil {
+			return 0, 0, false, err
+		}
+		if !placed {
+			break
+		}
+	}
+	fresh = c >= r.high
+	for ; got < want && (got == 0 || (c+got)%r.perBlock() != 0); got++ {
+		free, err := r.isFree(c + got)
+		if err == nil && free {
+			err = r.set(c+got, 1)
+		}
+		if err != nil && got == 0 {
+			return 0, 0, false, err
+		}
+		if err != nil || !free {
+			break
+		}
+	}
+	r.hint = c + got
+	r.high = max(r.high, c+got)
+	return c << r.h.clusterBits, got, fresh, nil
+}
+
+// isFree says whether cluster c may be used.
+func (r *refcounts) isFree(c uint64) (bool, error) {
+	n, err := r.get(c)
+	switch {
+	case err != nil:
+		return false, err
+	case n != 0 || r.hold[c]:
+		return false, nil
+	case r.meta[c]:
+		return false, errCorrupt("cluster %d holds a structure and is not counted", c)
+	}
+	return true, nil
+}
+
+// touch makes sure that the block that counts cluster c exists, and says whether it
+// had to be made.
+func (r *refcounts) touch(c uint64) (placed bool, err error) {
 	b := c / r.perBlock()
 	blk, err := r.load(b)
-	if err == nil && blk == nil {
-		_, err = r.newBlock(b)
+	if err != nil || blk != nil {
+		return false, err
 	}
-	return err
+	_, err = r.newBlock(b)
+	return true, err
 }
 
 // drop takes one user from cluster c and says whether it was the last.
@@ -282,7 +365,7 @@ func (r *refcounts) write() error {
 		return nil
 	}
 	// A table that names a block before the block is there would count nothing.
-	if err := r.s.Sync(); err != nil {
+	if err := r.sync(); err != nil {
 		return err
 	}
 	for b := range r.fresh {

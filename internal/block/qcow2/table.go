@@ -3,6 +3,7 @@ package qcow2
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 )
 
 // Bits of L1 and L2 entries: docs/interop/qcow2.txt of QEMU, "Cluster mapping".
@@ -57,11 +58,12 @@ func (d *dirtyRange) any() bool { return d.from != d.to }
 
 // table is an L2 table in memory.
 type table struct {
+	index   uint64   // in the L1 table
 	host    uint64   // where it is in the file
 	entries []uint64 // change under Image.mu held for writing
 	dirty   dirtyRange
-	used    uint64 // stamp of the last use; guarded by tableCache.mu
-	pinned  bool   // Flush is writing it: the file is not up to date; guarded by tableCache.mu
+	used    atomic.Bool // since the eviction's hand passed
+	pinned  bool        // Flush is writing it: the file is not up to date; guarded by tableCache.mu
 }
 
 func (t *table) set(i int, e uint64) {
@@ -69,65 +71,91 @@ func (t *table) set(i int, e uint64) {
 	t.dirty.add(i)
 }
 
-// tableCache holds L2 tables by their index in the L1 table.
+// tableCache holds L2 tables by their index in the L1 table. Finding one that is in
+// memory takes no lock but Image.mu held for reading.
 type tableCache struct {
-	mu     sync.Mutex
-	max    int
-	clock  uint64            // guarded by mu
-	tables map[uint64]*table // guarded by mu
+	max   int
+	slots []atomic.Pointer[table] // one for each L1 entry
+
+	mu   sync.Mutex // for changes
+	list []*table   // those in memory, a ring; guarded by mu
+	hand int        // where the last eviction stopped; guarded by mu
 }
 
-func (c *tableCache) init(clusterSize uint64) {
+func (c *tableCache) init(clusterSize uint64, l1Size int) {
 	c.max = max(minTables, int(cacheBytes/clusterSize))
-	c.tables = make(map[uint64]*table)
+	c.slots = make([]atomic.Pointer[table], l1Size)
 }
 
 // get returns the table of L1 entry i, which is at host, from memory or the file.
 // Preconditions: Image.mu is held.
 func (c *tableCache) get(s Storage, i, host uint64, entries uint64) (*table, error) {
+	if t := c.slots[i].Load(); t != nil {
+		if !t.used.Load() {
+			t.used.Store(true)
+		}
+		return t, nil
+	}
+	return c.load(s, i, host, entries)
+}
+
+func (c *tableCache) load(s Storage, i, host uint64, entries uint64) (*table, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clock++
-	if t := c.tables[i]; t != nil {
-		t.used = c.clock
+	if t := c.slots[i].Load(); t != nil { // another reader was first
 		return t, nil
 	}
 	e, err := readTable(s, host, entries)
 	if err != nil {
 		return nil, err
 	}
-	t := &table{host: host, entries: e, used: c.clock}
-	c.evict()
-	c.tables[i] = t
+	t := &table{index: i, host: host, entries: e}
+	c.insert(t)
 	return t, nil
 }
 
-// put adds a table, in place of the one that was there.
-func (c *tableCache) put(i uint64, t *table) {
+// put adds a table, in place of the one that was there. Preconditions: Image.mu is
+// held for writing.
+func (c *tableCache) put(t *table) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clock++
-	t.used = c.clock
-	c.evict()
-	c.tables[i] = t
+	c.insert(t)
 }
 
-// evict makes room for one more by dropping the clean table that was used longest
-// ago. Dirty ones stay: they are written by Flush, which crowded asks for.
-// Preconditions: mu is held.
-func (c *tableCache) evict() {
-	if len(c.tables) < c.max {
-		return
-	}
-	oldest, found := uint64(0), false
-	for i, t := range c.tables {
-		if !t.dirty.any() && !t.pinned && (!found || t.used < c.tables[oldest].used) {
-			oldest, found = i, true
+// insert adds a table and, when there are enough, drops another. Preconditions: mu is
+// held.
+func (c *tableCache) insert(t *table) {
+	t.used.Store(true)
+	if old := c.slots[t.index].Swap(t); old != nil {
+		for k, o := range c.list {
+			if o == old {
+				c.list[k] = t
+				return
+			}
 		}
 	}
-	if found {
-		delete(c.tables, oldest)
+	if len(c.list) >= c.max {
+		if k := c.victim(); k >= 0 {
+			c.slots[c.list[k].index].Store(nil)
+			c.list[k] = t
+			return
+		}
 	}
+	c.list = append(c.list, t)
+}
+
+// victim is the place of a table that can be dropped: clean, not being written, and
+// not used since the hand last passed. Dirty ones stay: they are written by Flush,
+// which crowded asks for. -1: there is none. Preconditions: mu is held.
+func (c *tableCache) victim() int {
+	for range 2 * len(c.list) {
+		c.hand = (c.hand + 1) % len(c.list)
+		t := c.list[c.hand]
+		if !t.dirty.any() && !t.pinned && !t.used.Swap(false) {
+			return c.hand
+		}
+	}
+	return -1
 }
 
 // pinDirty lists the tables that the file lacks, and keeps them in memory until
@@ -136,7 +164,7 @@ func (c *tableCache) pinDirty() []*table {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []*table
-	for _, t := range c.tables {
+	for _, t := range c.list {
 		if t.dirty.any() {
 			t.pinned = true
 			out = append(out, t)
@@ -145,12 +173,24 @@ func (c *tableCache) pinDirty() []*table {
 	return out
 }
 
-// unpin undoes pinDirty.
-func (c *tableCache) unpin() {
+// unpin undoes pinDirty, and drops what is in memory beyond the bound.
+// Preconditions: Image.mu is held for writing.
+func (c *tableCache) unpin(pinned []*table) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, t := range c.tables {
+	for _, t := range pinned {
 		t.pinned = false
+	}
+	for len(c.list) > c.max {
+		k := c.victim()
+		if k < 0 {
+			return
+		}
+		c.slots[c.list[k].index].Store(nil)
+		last := len(c.list) - 1
+		c.list[k] = c.list[last]
+		c.list[last] = nil
+		c.list = c.list[:last]
 	}
 }
 
@@ -159,5 +199,5 @@ func (c *tableCache) unpin() {
 func (c *tableCache) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.tables) > c.max
+	return len(c.list) > c.max
 }

@@ -1,7 +1,7 @@
 package qcow2
 
 import (
-	"errors"
+	"sync"
 
 	"github.com/libcapsa/libcapsa/internal/block/iovec"
 )
@@ -12,52 +12,70 @@ func (m *Image) WriteAt(bufs [][]byte, off uint64) error {
 	if err := m.checkRange(off, n); err != nil {
 		return err
 	}
+	changed := false
 	for done := uint64(0); done < n; {
 		got, err := m.writeInPlace(bufs, done, off+done, n-done)
 		if err == nil && got == 0 {
 			got, err = m.writeNew(bufs, done, off+done, n-done)
+			changed = true
 		}
 		if err != nil {
 			return err
 		}
 		done += got
 	}
-	return m.relieve()
+	if changed {
+		return m.relieve()
+	}
+	return nil
 }
 
 // writeInPlace writes up to n bytes of bufs, from its byte skip on, when they go to
 // clusters that are the image's own; it returns 0 when they do not.
 func (m *Image) writeInPlace(bufs [][]byte, skip, off, n uint64) (uint64, error) {
+	x, busy, err := m.findOwned(off, n)
+	if err != nil || busy == nil {
+		return 0, err
+	}
+	defer busy.Done()
+	if skip != 0 || x.n != n {
+		bufs = iovec.Slice(nil, bufs, int(skip), int(x.n))
+	}
+	return x.n, m.s.WriteAt(bufs, x.host)
+}
+
+// findOwned is find for writing: busy is nil when what is at off is not the image's
+// own.
+func (m *Image) findOwned(off, n uint64) (x extent, busy *sync.WaitGroup, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if err := m.writable(); err != nil {
-		return 0, err
+		return x, nil, err
 	}
-	x, err := m.extentAt(off, n)
+	x, err = m.extentAt(off, n)
 	if err != nil || x.kind != owned {
-		return 0, err
+		return x, nil, err
 	}
 	for c := x.host >> m.h.clusterBits; c <= (x.host+x.n-1)>>m.h.clusterBits; c++ {
 		if m.refs.meta[c] {
-			return 0, errCorrupt("the disk's byte %d lies in a structure of the image", off)
+			return x, nil, errCorrupt("the disk's byte %d lies in a structure of the image", off)
 		}
 	}
-	return x.n, m.s.WriteAt(iovec.Slice(nil, bufs, int(skip), int(x.n)), x.host)
+	return x, m.grace.enter(), nil
 }
 
-// alloc reserves up to want clusters in a row. Preconditions: mu is held for writing.
-func (m *Image) alloc(want uint64) (host, got uint64, err error) {
-	host, got, err = m.refs.alloc(want)
-	if err != nil && !errors.Is(err, errFull) {
-		err = m.fail(err)
-	}
-	return host, got, err
+// alloc reserves up to want clusters in a row. fresh says that they are behind all
+// that was ever used: they read as zeroes. Preconditions: mu is held for writing.
+func (m *Image) alloc(want uint64) (host, got uint64, fresh bool, err error) {
+	host, got, fresh, err = m.refs.alloc(want)
+	return host, got, fresh, m.fail(err)
 }
 
 // placement is a run of guest clusters that is being written to a new place.
 type placement struct {
 	first, count uint64 // guest clusters
 	host         uint64 // where they go
+	fresh        bool   // they read as zeroes
 	done         chan struct{}
 }
 
@@ -116,29 +134,36 @@ func (m *Image) place(off, n uint64) (*placement, chan struct{}, error) {
 	if want == 0 {
 		return nil, nil, nil
 	}
-	host, got, err := m.alloc(want)
+	host, got, fresh, err := m.alloc(want)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &placement{first: first, count: got, host: host, done: make(chan struct{})}
+	p := &placement{first: first, count: got, host: host, fresh: fresh, done: make(chan struct{})}
 	for c := range got {
 		m.pending[first+c] = p.done
 	}
 	return p, nil, nil
 }
 
-// fill writes the new clusters whole: what bufs has for [off, end), and around it
-// what the guest sees there now.
+// fill writes the new clusters: what bufs has for [off, end), and around it what the
+// guest sees there now. Zeroes around it are not written where there are zeroes.
 func (m *Image) fill(p *placement, bufs [][]byte, off, end uint64) error {
 	from := p.first << m.h.clusterBits
 	to := from + p.count<<m.h.clusterBits
-	head, err := m.surroundings(from, off)
+	head, err := m.surroundings(from, off, p.fresh)
 	if err != nil {
 		return err
 	}
-	tail, err := m.surroundings(end, to)
+	tail, err := m.surroundings(end, to, p.fresh)
 	if err != nil {
 		return err
+	}
+	at := p.host
+	if len(head) == 0 {
+		at += off - from
+	}
+	if len(head)+len(tail) == 0 {
+		return m.s.WriteAt(bufs, at)
 	}
 	all := make([][]byte, 0, len(bufs)+2)
 	if len(head) > 0 {
@@ -148,16 +173,33 @@ func (m *Image) fill(p *placement, bufs [][]byte, off, end uint64) error {
 	if len(tail) > 0 {
 		all = append(all, tail)
 	}
-	return m.s.WriteAt(all, p.host)
+	return m.s.WriteAt(all, at)
 }
 
-// surroundings reads the disk's bytes [from, to), zeroes beyond its end.
-func (m *Image) surroundings(from, to uint64) ([]byte, error) {
+// surroundings reads the disk's bytes [from, to), zeroes beyond its end. It is empty
+// when there are only zeroes and these need not be written.
+func (m *Image) surroundings(from, to uint64, skipZeroes bool) ([]byte, error) {
+	if from == to {
+		return nil, nil
+	}
+	on := max(min(to, m.h.size), from) - from
+	if skipZeroes {
+		empty := true
+		if on > 0 {
+			n, zero, err := m.emptyAt(from, on)
+			if err != nil {
+				return nil, err
+			}
+			empty = zero && n == on
+		}
+		if empty {
+			return nil, nil
+		}
+	}
 	b := make([]byte, to-from) // less than a cluster
-	if from >= m.h.size {
+	if on == 0 {
 		return b, nil
 	}
-	on := min(to, m.h.size) - from
 	return b, m.ReadAt([][]byte{b[:on]}, from)
 }
 
@@ -226,11 +268,11 @@ func (m *Image) ownTable(off uint64) (*table, uint64, error) {
 	if t != nil && m.l1[i]&copiedFlag != 0 {
 		return t, j, nil
 	}
-	host, _, err := m.alloc(1)
+	host, _, _, err := m.alloc(1)
 	if err != nil {
 		return nil, 0, err
 	}
-	own := &table{host: host, entries: make([]uint64, 1<<m.h.l2Bits())}
+	own := &table{index: i, host: host, entries: make([]uint64, 1<<m.h.l2Bits())}
 	if t != nil {
 		// A data cluster of the old table has a user in the snapshot, which must not
 		// see what is written from now on: no entry keeps the flag.
@@ -254,7 +296,7 @@ func (m *Image) ownTable(off uint64) (*table, uint64, error) {
 	}
 	m.l1[i] = host | copiedFlag
 	m.l1Dirty.add(int(i))
-	m.l2.put(i, own)
+	m.l2.put(own)
 	return own, j, nil
 }
 
