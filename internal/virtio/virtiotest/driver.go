@@ -42,6 +42,9 @@ type Config struct {
 	IRQ   *IRQ               // the device calls Raise
 	Kick  func(queue uint32) // nil: write to QueueNotify
 	Arena guestmem.Span      // where the driver puts rings and buffers; zero: Main
+	// Features are bits of the device type that every initialisation asks for, HostileQueue's too: without them a queue
+	// would not be served.
+	Features uint64
 }
 
 // Driver is a correct driver of one device.
@@ -147,7 +150,7 @@ func (d *Driver) Reset() {
 }
 
 // Negotiate resets the device and initialises it up to FEATURES_OK (3.1.1, steps 1 to 6), with the features that are both
-// wanted and offered, and VERSION_1.
+// wanted (here or in Config) and offered, and VERSION_1.
 func (d *Driver) Negotiate(want uint64) {
 	d.t.Helper()
 	d.Reset()
@@ -155,7 +158,7 @@ func (d *Driver) Negotiate(want uint64) {
 	d.AddStatus(StatusDriver)
 	offered := d.Offered()
 	require.NotZero(d.t, offered&FeatureVersion1, "VERSION_1 is not offered")
-	d.Negotiated = offered & (want | FeatureVersion1)
+	d.Negotiated = offered & (want | d.cfg.Features | FeatureVersion1)
 	d.WriteFeatures(d.Negotiated)
 	d.AddStatus(StatusFeaturesOK)
 	require.NotZero(d.t, d.Status()&StatusFeaturesOK, "features %#x were refused", d.Negotiated)
