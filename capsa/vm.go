@@ -126,6 +126,9 @@ func (v *VM) Stats() Stats {
 	return s
 }
 
+// EventsLost is the number of events that nobody fetched in time.
+func (v *VM) EventsLost() uint64 { return v.events.dropped() }
+
 // Console is the guest's console. It is always the same.
 func (v *VM) Console() *Console { return v.console }
 

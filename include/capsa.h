@@ -167,6 +167,108 @@ typedef struct capsa_console_options {
 #define CAPSA_CONSOLE_OPTIONS_INIT                                                                                    \
     { sizeof(capsa_console_options), 0, 0, 0 }
 
+/*
+ * A disk of a machine to be built. Since 0.1.
+ *
+ * With an overlay, or with CAPSA_DISK_TEMPORARY, the image is only read and any number of machines may share it. An
+ * overlay is a qcow2 image that is made if it is not there, and kept.
+ */
+#define CAPSA_DISK_READ_ONLY 1    /* the guest cannot write */
+#define CAPSA_DISK_TEMPORARY 2    /* changes go to an unnamed file that is gone with the machine */
+#define CAPSA_DISK_DIRECT 4       /* I/O goes past the host's page cache */
+#define CAPSA_DISK_ROOT 8         /* the root file system is here, unless an argument has root= */
+#define CAPSA_DISK_FORMAT_AUTO 0  /* qcow2 if the content says so, else an error: raw must be said */
+#define CAPSA_DISK_FORMAT_RAW 1   /* the file is the disk, byte by byte; also for block devices */
+#define CAPSA_DISK_FORMAT_QCOW2 2 /* QEMU's format, versions 2 and 3 */
+typedef struct capsa_disk_options {
+    uint32_t size;           /* sizeof(capsa_disk_options) */
+    uint32_t flags;          /* CAPSA_DISK_READ_ONLY and so on */
+    uint32_t format;         /* CAPSA_DISK_FORMAT_... of the image */
+    uint32_t queues;         /* request queues, 16 at most; 0: as suits the number of processors */
+    const char *overlay;     /* path of an image that takes the changes; NULL: none */
+    const char *scratch_dir; /* where CAPSA_DISK_TEMPORARY keeps its file; NULL: /var/tmp */
+    const char *serial;      /* what the guest sees: up to 20 bytes of printable ASCII without '/'; NULL: none */
+    const char *const *backing_dirs; /* directories in which a qcow2 image may have backing files, besides its own */
+    size_t n_backing_dirs;           /* their number */
+    uint64_t iops;                   /* requests per second; 0: no limit */
+    uint64_t iops_burst;             /* requests at once after a pause; 0: a tenth of a second's */
+    uint64_t bytes_per_sec;          /* bytes per second; 0: no limit */
+    uint64_t bytes_burst;            /* bytes at once after a pause; 0: a tenth of a second's */
+} capsa_disk_options;
+#define CAPSA_DISK_OPTIONS_INIT                                                                                       \
+    { sizeof(capsa_disk_options), 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0 }
+
+/* How long each stage of capsa_vm_stop_in_stages may take, in milliseconds: -1 for ever, 0 leaves it out. Since 0.1. */
+typedef struct capsa_stop_options {
+    uint32_t size;           /* sizeof(capsa_stop_options) */
+    uint32_t flags;          /* 0 */
+    int64_t agent_ms;        /* the guest's agent is asked; takes no time in a guest without one */
+    int64_t power_button_ms; /* the power button is pressed */
+    int64_t kill_ms;         /* how long the call waits after the kill; 0: the machine is not killed */
+} capsa_stop_options;
+#define CAPSA_STOP_OPTIONS_INIT                                                                                       \
+    { sizeof(capsa_stop_options), 0, 10000, 30000, -1 }
+
+/* How a stop went: the stage that ended the machine, and the time spent in each. Since 0.1. */
+typedef struct capsa_stop_outcome {
+    uint32_t size;            /* sizeof(capsa_stop_outcome) */
+    uint32_t stage;           /* CAPSA_STAGE_... */
+    uint64_t agent_ns;        /* 0: the stage did not come */
+    uint64_t power_button_ns; /* as above */
+    uint64_t kill_ns;         /* as above */
+} capsa_stop_outcome;
+#define CAPSA_STOP_OUTCOME_INIT                                                                                       \
+    { sizeof(capsa_stop_outcome), 0, 0, 0, 0 }
+
+/* Counters of a machine, and its time line: each time is since the making of the machine began; 0: not yet. Since 0.1. */
+typedef struct capsa_stats {
+    uint32_t size;                 /* sizeof(capsa_stats) */
+    uint32_t state;                /* CAPSA_STATE_... */
+    uint32_t cpus;                 /* virtual processors */
+    uint32_t devices;              /* how many capsa_vm_device_stats knows */
+    uint64_t memory_bytes;         /* of the guest */
+    uint64_t exits;                /* exits from the guest to user space: the next three together */
+    uint64_t exits_io;             /* for accesses to ports */
+    uint64_t exits_mmio;           /* for accesses to registers in memory */
+    uint64_t exits_other;          /* for other reasons; capsa_vm_stats_json has each */
+    uint64_t oom_kills;            /* programs that the guest's kernel killed for want of memory */
+    uint64_t events_lost;          /* events that nobody fetched in time */
+    uint64_t created_ns;           /* the machine had been made */
+    uint64_t started_ns;           /* capsa_vm_start was done */
+    uint64_t first_instruction_ns; /* a processor entered the guest */
+    uint64_t first_exit_ns;        /* the guest first used a device: its kernel, unpacked, has begun */
+    uint64_t drivers_up_ns;        /* its first virtio driver came up */
+    uint64_t console_open_ns;      /* it first wrote to its console */
+    uint64_t ended_ns;             /* the machine had ended */
+} capsa_stats;
+#define CAPSA_STATS_INIT                                                                                              \
+    { sizeof(capsa_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Counters of one device, kept when the guest resets it. Since 0.1. */
+typedef struct capsa_device_stats {
+    uint32_t size;         /* sizeof(capsa_device_stats) */
+    uint32_t virtio_id;    /* device type of the virtio specification: 2 is a disk; 0: not a virtio device */
+    char name[32];         /* "console", "disk 0"; ends with a zero byte */
+    uint64_t kicks;        /* notifications by the driver */
+    uint64_t interrupts;   /* interrupts raised */
+    uint64_t requests;     /* requests served */
+    uint64_t bytes_in;     /* payload from the guest to the host: written */
+    uint64_t bytes_out;    /* payload from the host to the guest: read */
+    uint64_t errors;       /* requests that the host could not serve */
+    uint64_t faults;       /* times the driver broke the rules */
+    uint64_t resets;       /* resets by the driver */
+    uint64_t reads;        /* from here on of disks only: requests that succeeded, by kind */
+    uint64_t writes;       /* as above */
+    uint64_t flushes;      /* as above */
+    uint64_t discards;     /* as above */
+    uint64_t write_zeroes; /* as above */
+    uint64_t refused;      /* requests that made no sense */
+    uint64_t stalls;       /* times a queue waited because all its workers were busy */
+    uint64_t throttled;    /* requests that waited for the rate limit */
+} capsa_device_stats;
+#define CAPSA_DEVICE_STATS_INIT                                                                                       \
+    { sizeof(capsa_device_stats), 0, "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
 /* One thing that capsa_console_expect looks for. Since 0.1. */
 #define CAPSA_PATTERN_LITERAL 1 /* the bytes themselves */
 /* A regular expression in RE2 syntax. It matches in the shortest output that holds a match, so that the result does not
@@ -207,6 +309,9 @@ typedef struct capsa_match {
 #define CAPSA_EVENT_OOM 8          /* the guest ran out of memory */
 #define CAPSA_EVENT_LOG 9          /* the text is a line for a log */
 #define CAPSA_EVENT_EVENTS_LOST 10 /* value: how many events nobody fetched in time and are gone */
+/* The host could not serve a request of a disk; value: the disk's index. The guest saw an I/O error. The details say
+ * why. At most one a second and disk. */
+#define CAPSA_EVENT_DISK_ERROR 11
 typedef struct capsa_event {
     uint32_t size;    /* sizeof(capsa_event) */
     uint32_t type;    /* CAPSA_EVENT_...; ignore what you do not know */
@@ -227,13 +332,17 @@ CAPSA_API const char *capsa_version_string(void);
 /* The ABI the library implements: compare with CAPSA_ABI_VERSION. Never fails; allowed after fork. Since 0.1. */
 CAPSA_API uint32_t capsa_abi_version(void);
 
-/* 1 when this library knows the feature (a word such as "kvm", "console", "events"), else 0; also 0 for NULL and after
+/* 1 when this library knows the feature (a word such as "kvm", "console", "disk"), else 0; also 0 for NULL and after
  * fork. Whether it works on this host is capsa_doctor's matter. Since 0.1. */
 CAPSA_API int capsa_has(const char *feature);
 
 /* Examines the host. *json becomes a text (free it with capsa_mem_free) that says for each backend whether it works
  * here, why not, and what to do about it. Opens /dev/kvm for a moment. Errors: NO_MEMORY, INTERNAL. Since 0.1. */
 CAPSA_API capsa_status capsa_doctor(char **json, capsa_error **err);
+
+/* Writes the counters of all machines of the process that have not been freed, in the text format of Prometheus, to
+ * *text (free it with capsa_mem_free); see capsa_vm_metrics. Errors: NO_MEMORY. Since 0.1. */
+CAPSA_API capsa_status capsa_metrics(char **text, capsa_error **err);
 
 /* Frees a text that a function gave out as `char **`. NULL is a no-op. Allowed after fork. Since 0.1. */
 CAPSA_API void capsa_mem_free(void *p);
@@ -331,6 +440,13 @@ CAPSA_API capsa_status capsa_builder_set_timeout(capsa_builder *builder, int64_t
 CAPSA_API capsa_status capsa_builder_set_console(capsa_builder *builder, const capsa_console_options *options,
                                                  capsa_error **err);
 
+/* Adds a disk with an image or block device; the guest sees the disks in the order in which they were added: /dev/vda,
+ * /dev/vdb... NULL options: the defaults. The build opens the image and locks it: one that a machine writes is no
+ * other's, in this process or another. Errors of the build for disks: CONFIG (not an image, one of unknown format, or
+ * one that names files outside of its directory), NOT_FOUND, PERMISSION, UNAVAILABLE (in use), LIMIT, IO. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_add_disk(capsa_builder *builder, const char *path,
+                                              const capsa_disk_options *options, capsa_error **err);
+
 /* Writes the description as JSON into *json (free it with capsa_mem_free). Errors: HANDLE, NO_MEMORY. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err);
 
@@ -370,6 +486,14 @@ CAPSA_API capsa_status capsa_vm_exit_json(capsa_vm *vm, char **json, capsa_error
 CAPSA_API capsa_status capsa_vm_stop(capsa_vm *vm, int64_t grace_ms, capsa_cancel *cancel, uint32_t *stage,
                                      capsa_error **err);
 
+/* Asks the guest's agent to shut the guest down, then presses the power button, then kills, each for as long as
+ * *options (NULL: CAPSA_STOP_OPTIONS_INIT) says, until the machine has ended. A paused machine is resumed for it.
+ * *outcome (NULL: not wanted) tells which stage ended it, and the exit record why the others had not. Errors:
+ * INVALID_ARG, STATE (never started), TIMEOUT (it was not to be killed, or has been and not ended in time), CANCELLED,
+ * CLOSED; with TIMEOUT and CANCELLED the requests made so far stand, and *outcome is written too. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_stop_in_stages(capsa_vm *vm, const capsa_stop_options *options, capsa_cancel *cancel,
+                                               capsa_stop_outcome *outcome, capsa_error **err);
+
 /* Stops the machine at once and returns when it has ended, within a second whatever the guest does. A machine that has
  * ended is left as it is, with success. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_kill(capsa_vm *vm, capsa_error **err);
@@ -385,6 +509,19 @@ CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error
 
 /* Writes counters (exits, devices, time line of the boot) as JSON to *json (free it with capsa_mem_free). Since 0.1. */
 CAPSA_API capsa_status capsa_vm_stats_json(capsa_vm *vm, char **json, capsa_error **err);
+
+/* Writes the machine's counters and time line to *stats; also after the end. A snapshot is not atomic across counters.
+ * Errors: INVALID_ARG (size of *stats). Since 0.1. */
+CAPSA_API capsa_status capsa_vm_stats(capsa_vm *vm, capsa_stats *stats, capsa_error **err);
+
+/* Writes the counters of one device to *stats. Devices are counted from 0; each keeps its index as long as the machine
+ * exists. Errors: INVALID_ARG (size of *stats), NOT_FOUND (there are not so many). Since 0.1. */
+CAPSA_API capsa_status capsa_vm_device_stats(capsa_vm *vm, uint32_t device, capsa_device_stats *stats,
+                                             capsa_error **err);
+
+/* Writes all counters in the text format of Prometheus to *text (free it with capsa_mem_free). The label "vm" is the
+ * machine's name, and "id" a number that no two machines of a process share. Errors: NO_MEMORY. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_metrics(capsa_vm *vm, char **text, capsa_error **err);
 
 /* Gives what the guest has written to its first serial port: the early boot log and the text of a panic; the last 64 KiB
  * (free it with capsa_output_free). Also after the end. Errors: NO_MEMORY. Since 0.1. */

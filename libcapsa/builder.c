@@ -4,6 +4,9 @@
 #include "_cgo_export.h"
 #include <string.h>
 
+/* More directories than this are a mistake: a wrong count. */
+#define MAX_BACKING_DIRS 1024
+
 capsa_status capsa_builder_new(capsa_builder **out, capsa_error **err) {
     SHIM_ENTER(err);
     SHIM_NEED(out);
@@ -82,6 +85,24 @@ capsa_status capsa_builder_set_console(capsa_builder *builder, const capsa_conso
         memcpy(&known, options, sizeof known);
     }
     return goBuilderSetConsole(SHIM_TOKEN(builder), &known, &call);
+}
+
+capsa_status capsa_builder_add_disk(capsa_builder *builder, const char *path, const capsa_disk_options *options,
+                                    capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(path);
+    capsa_disk_options known = CAPSA_DISK_OPTIONS_INIT;
+    if (options) {
+        capsa_status s = shim_check_struct(&call, options, sizeof known, sizeof known, "capsa_disk_options");
+        if (s != CAPSA_OK) return s;
+        memcpy(&known, options, sizeof known);
+    }
+    if (known.n_backing_dirs) SHIM_NEED(known.backing_dirs);
+    if (known.n_backing_dirs > MAX_BACKING_DIRS)
+        return shim_fail(&call, CAPSA_E_INVALID_ARG, "%s: %zu backing directories; at most %d are taken", __func__,
+                         known.n_backing_dirs, MAX_BACKING_DIRS);
+    for (size_t i = 0; i < known.n_backing_dirs; i++) SHIM_NEED(known.backing_dirs[i]);
+    return goBuilderAddDisk(SHIM_TOKEN(builder), (char *)path, &known, &call);
 }
 
 capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err) {

@@ -121,6 +121,52 @@ func goBuilderSetConsole(h C.uintptr_t, o *C.capsa_console_options, c *C.priv_ca
 	})
 }
 
+//export goBuilderAddDisk
+func goBuilderAddDisk(h C.uintptr_t, path *C.char, o *C.capsa_disk_options, c *C.priv_call) C.capsa_status {
+	return builder(h, c, "builder.add_disk", func(b *capsa.Builder) error {
+		disk, err := diskOf(C.GoString(path), o)
+		if err != nil {
+			return err
+		}
+		return b.AddDisk(disk)
+	})
+}
+
+// diskFormats are the formats by their numbers.
+var diskFormats = []capsa.DiskFormat{
+	C.CAPSA_DISK_FORMAT_AUTO: capsa.DiskAuto, C.CAPSA_DISK_FORMAT_RAW: capsa.DiskRaw, C.CAPSA_DISK_FORMAT_QCOW2: capsa.DiskQcow2,
+}
+
+// diskOf decodes the options of a disk.
+func diskOf(path string, o *C.capsa_disk_options) (capsa.Disk, error) {
+	const known = C.CAPSA_DISK_READ_ONLY | C.CAPSA_DISK_TEMPORARY | C.CAPSA_DISK_DIRECT | C.CAPSA_DISK_ROOT
+	if o.flags&^known != 0 {
+		return capsa.Disk{}, errorf(capsa.KindInvalidArg, "builder.add_disk", "flags %#x are not known", uint32(o.flags&^known))
+	}
+	if int(o.format) >= len(diskFormats) {
+		return capsa.Disk{}, errorf(capsa.KindInvalidArg, "builder.add_disk", "format %d is not known", uint32(o.format))
+	}
+	disk := capsa.Disk{
+		Path:      path,
+		Format:    diskFormats[o.format],
+		ReadOnly:  o.flags&C.CAPSA_DISK_READ_ONLY != 0,
+		Temporary: o.flags&C.CAPSA_DISK_TEMPORARY != 0,
+		Direct:    o.flags&C.CAPSA_DISK_DIRECT != 0,
+		Root:      o.flags&C.CAPSA_DISK_ROOT != 0,
+		Queues:    int(o.queues),
+		Limit: capsa.DiskLimit{
+			IOPS: uint64(o.iops), IOPSBurst: uint64(o.iops_burst),
+			BytesPerSec: uint64(o.bytes_per_sec), BytesBurst: uint64(o.bytes_burst),
+		},
+	}
+	// GoString makes "" of NULL.
+	disk.Overlay, disk.ScratchDir, disk.Serial = C.GoString(o.overlay), C.GoString(o.scratch_dir), C.GoString(o.serial)
+	for _, dir := range callerStrings(o.backing_dirs, o.n_backing_dirs) {
+		disk.BackingDirs = append(disk.BackingDirs, C.GoString(dir))
+	}
+	return disk, nil
+}
+
 //export goBuilderToJSON
 func goBuilderToJSON(h C.uintptr_t, out **C.char, c *C.priv_call) C.capsa_status {
 	return builder(h, c, "builder.to_json", func(b *capsa.Builder) error {

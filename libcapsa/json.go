@@ -38,12 +38,16 @@ type eventJSON struct {
 	Component string    `json:"component,omitempty"`
 	Message   string    `json:"message,omitempty"`
 	Lost      uint64    `json:"lost,omitempty"`
+	Disk      *int      `json:"disk,omitempty"`
 }
 
 func newEventJSON(e capsa.Event) eventJSON {
 	j := eventJSON{Type: e.Type.String(), Time: e.Time, Component: e.Component, Message: e.Message, Lost: e.Lost}
 	if e.Type == capsa.EventState {
 		j.State = e.State.String()
+	}
+	if e.Type == capsa.EventDiskError {
+		j.Disk = &e.Disk
 	}
 	if e.Exit != nil {
 		exit := newExitJSON(*e.Exit)

@@ -22,6 +22,12 @@ capsa_status capsa_doctor(char **json, capsa_error **err) {
     return goDoctor(json, &call);
 }
 
+capsa_status capsa_metrics(char **text, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(text);
+    return goMetrics(text, &call);
+}
+
 void capsa_mem_free(void *p) { free(p); }
 
 capsa_status capsa_status_class(capsa_status status) {

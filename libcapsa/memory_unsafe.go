@@ -43,6 +43,12 @@ func callerPatterns(p *C.capsa_pattern, n C.size_t) []C.capsa_pattern {
 	return unsafe.Slice(p, n)
 }
 
+// callerStrings is an array of texts of the caller, which C has checked for NULL.
+func callerStrings(p **C.char, n C.size_t) []*C.char {
+	// SAFETY: the header demands n texts at p; no slice outlives the public call.
+	return unsafe.Slice(p, n)
+}
+
 // newText gives the caller a copy of b that capsa_mem_free frees.
 func newText(out **C.char, b []byte) error {
 	text := C.priv_text_new(bytesPointer(b), C.size_t(len(b)))

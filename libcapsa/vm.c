@@ -36,6 +36,29 @@ capsa_status capsa_vm_stop(capsa_vm *vm, int64_t grace_ms, capsa_cancel *cancel,
                        goVMStop(SHIM_TOKEN(vm), grace_ms, SHIM_TOKEN(cancel), stage ? stage : &unwanted, &call));
 }
 
+capsa_status capsa_vm_stop_in_stages(capsa_vm *vm, const capsa_stop_options *options, capsa_cancel *cancel,
+                                     capsa_stop_outcome *outcome, capsa_error **err) {
+    SHIM_ENTER(err);
+    capsa_stop_options grace = CAPSA_STOP_OPTIONS_INIT;
+    capsa_stop_outcome known = CAPSA_STOP_OUTCOME_INIT;
+    capsa_status s;
+    if (options) {
+        s = shim_check_struct(&call, options, sizeof grace, sizeof grace, "capsa_stop_options");
+        if (s != CAPSA_OK) return s;
+        memcpy(&grace, options, sizeof grace);
+    }
+    if (outcome) {
+        s = shim_check_struct(&call, outcome, sizeof known, sizeof known, "capsa_stop_outcome");
+        if (s != CAPSA_OK) return s;
+        known.size = outcome->size;
+    }
+    s = shim_finish(&call, goVMStopInStages(SHIM_TOKEN(vm), &grace, SHIM_TOKEN(cancel), &known, &call));
+    capsa_status class = capsa_status_class(s);
+    if (outcome && (s == CAPSA_OK || class == CAPSA_E_TIMEOUT || class == CAPSA_E_CANCELLED))
+        memcpy(outcome, &known, sizeof known);
+    return s;
+}
+
 capsa_status capsa_vm_kill(capsa_vm *vm, capsa_error **err) {
     SHIM_ENTER(err);
     return goVMKill(SHIM_TOKEN(vm), &call);
@@ -61,6 +84,36 @@ capsa_status capsa_vm_stats_json(capsa_vm *vm, char **json, capsa_error **err) {
     SHIM_ENTER(err);
     SHIM_NEED(json);
     return goVMStatsJSON(SHIM_TOKEN(vm), json, &call);
+}
+
+capsa_status capsa_vm_stats(capsa_vm *vm, capsa_stats *stats, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(stats);
+    capsa_stats known = CAPSA_STATS_INIT;
+    capsa_status s = shim_check_struct(&call, stats, sizeof known, sizeof known, "capsa_stats");
+    if (s != CAPSA_OK) return s;
+    known.size = stats->size;
+    s = goVMStats(SHIM_TOKEN(vm), &known, &call);
+    if (s == CAPSA_OK) memcpy(stats, &known, sizeof known);
+    return s;
+}
+
+capsa_status capsa_vm_device_stats(capsa_vm *vm, uint32_t device, capsa_device_stats *stats, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(stats);
+    capsa_device_stats known = CAPSA_DEVICE_STATS_INIT;
+    capsa_status s = shim_check_struct(&call, stats, sizeof known, sizeof known, "capsa_device_stats");
+    if (s != CAPSA_OK) return s;
+    known.size = stats->size;
+    s = goVMDeviceStats(SHIM_TOKEN(vm), device, &known, &call);
+    if (s == CAPSA_OK) memcpy(stats, &known, sizeof known);
+    return s;
+}
+
+capsa_status capsa_vm_metrics(capsa_vm *vm, char **text, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(text);
+    return goVMMetrics(SHIM_TOKEN(vm), text, &call);
 }
 
 capsa_status capsa_vm_boot_log(capsa_vm *vm, capsa_output **out, capsa_error **err) {

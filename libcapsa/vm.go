@@ -7,8 +7,6 @@ import "C"
 
 import (
 	"context"
-	"math"
-	"time"
 
 	"github.com/libcapsa/libcapsa/capsa"
 )
@@ -81,31 +79,6 @@ func goVMExitJSON(h C.uintptr_t, out **C.char, c *C.priv_call) C.capsa_status {
 	})
 }
 
-//export goVMStop
-func goVMStop(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, out *C.uint32_t, c *C.priv_call) C.capsa_status {
-	return onVM(h, c, "vm.stop", func(m *machine) error {
-		grace := time.Duration(min(int64(ms), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
-		if ms < 0 {
-			grace = -1 // for ever
-		}
-		var stage capsa.Stage
-		return wait{
-			// The grace period is no limit of the wait: killing comes after it.
-			name: "vm.stop", timeout: -1, cancel: cancel, life: m.life,
-			run: func(ctx context.Context) (err error) {
-				stage, err = m.Stop(ctx, grace)
-				return err
-			},
-			commit: func(err error) error {
-				if err == nil {
-					*out = C.uint32_t(stage)
-				}
-				return err
-			},
-		}.begin(c)
-	})
-}
-
 //export goVMKill
 func goVMKill(h C.uintptr_t, c *C.priv_call) C.capsa_status {
 	return onVM(h, c, "vm.kill", func(m *machine) error { return m.Kill() })
@@ -127,11 +100,6 @@ func goVMState(h C.uintptr_t, out *C.uint32_t, c *C.priv_call) C.capsa_status {
 		*out = C.uint32_t(m.State())
 		return nil
 	})
-}
-
-//export goVMStatsJSON
-func goVMStatsJSON(h C.uintptr_t, out **C.char, c *C.priv_call) C.capsa_status {
-	return onVM(h, c, "vm.stats_json", func(m *machine) error { return giveJSON(out, m.Stats()) })
 }
 
 //export goVMBootLog
@@ -184,6 +152,8 @@ func storeEvent(out *C.capsa_event, event capsa.Event) {
 		out.value = C.int64_t(event.Exit.Cause)
 	case event.Type == capsa.EventLost:
 		out.value = C.int64_t(event.Lost)
+	case event.Type == capsa.EventDiskError:
+		out.value = C.int64_t(event.Disk)
 	}
 }
 

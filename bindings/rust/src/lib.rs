@@ -84,6 +84,15 @@ pub const CAPSA_EVENT_POLICY_DENY: u32 = 7;
 pub const CAPSA_EVENT_OOM: u32 = 8;
 pub const CAPSA_EVENT_LOG: u32 = 9;
 pub const CAPSA_EVENT_EVENTS_LOST: u32 = 10;
+pub const CAPSA_EVENT_DISK_ERROR: u32 = 11;
+
+pub const CAPSA_DISK_READ_ONLY: u32 = 1;
+pub const CAPSA_DISK_TEMPORARY: u32 = 2;
+pub const CAPSA_DISK_DIRECT: u32 = 4;
+pub const CAPSA_DISK_ROOT: u32 = 8;
+pub const CAPSA_DISK_FORMAT_AUTO: u32 = 0;
+pub const CAPSA_DISK_FORMAT_RAW: u32 = 1;
+pub const CAPSA_DISK_FORMAT_QCOW2: u32 = 2;
 
 /// A structure of the ABI: its first field is its size, and `INIT` is the header's initialiser.
 macro_rules! sized {
@@ -108,6 +117,76 @@ sized!(
     capsa_console_options { columns: u16 = 0, rows: u16 = 0, ring_size: u64 = 0 }
 );
 sized!(
+    /// A disk of a machine to be built.
+    capsa_disk_options {
+        flags: u32 = 0,
+        format: u32 = 0,
+        queues: u32 = 0,
+        overlay: *const c_char = core::ptr::null(),
+        scratch_dir: *const c_char = core::ptr::null(),
+        serial: *const c_char = core::ptr::null(),
+        backing_dirs: *const *const c_char = core::ptr::null(),
+        n_backing_dirs: usize = 0,
+        iops: u64 = 0,
+        iops_burst: u64 = 0,
+        bytes_per_sec: u64 = 0,
+        bytes_burst: u64 = 0,
+    }
+);
+sized!(
+    /// How long each stage of a stop may take, in milliseconds.
+    capsa_stop_options { flags: u32 = 0, agent_ms: i64 = 10000, power_button_ms: i64 = 30000, kill_ms: i64 = -1 }
+);
+sized!(
+    /// How a stop went.
+    capsa_stop_outcome { stage: u32 = 0, agent_ns: u64 = 0, power_button_ns: u64 = 0, kill_ns: u64 = 0 }
+);
+sized!(
+    /// Counters of a machine, and its time line.
+    capsa_stats {
+        state: u32 = 0,
+        cpus: u32 = 0,
+        devices: u32 = 0,
+        memory_bytes: u64 = 0,
+        exits: u64 = 0,
+        exits_io: u64 = 0,
+        exits_mmio: u64 = 0,
+        exits_other: u64 = 0,
+        oom_kills: u64 = 0,
+        events_lost: u64 = 0,
+        created_ns: u64 = 0,
+        started_ns: u64 = 0,
+        first_instruction_ns: u64 = 0,
+        first_exit_ns: u64 = 0,
+        drivers_up_ns: u64 = 0,
+        console_open_ns: u64 = 0,
+        ended_ns: u64 = 0,
+    }
+);
+sized!(
+    /// Counters of one device.
+    capsa_device_stats {
+        virtio_id: u32 = 0,
+        name: [c_char; 32] = [0; 32],
+        kicks: u64 = 0,
+        interrupts: u64 = 0,
+        requests: u64 = 0,
+        bytes_in: u64 = 0,
+        bytes_out: u64 = 0,
+        errors: u64 = 0,
+        faults: u64 = 0,
+        resets: u64 = 0,
+        reads: u64 = 0,
+        writes: u64 = 0,
+        flushes: u64 = 0,
+        discards: u64 = 0,
+        write_zeroes: u64 = 0,
+        refused: u64 = 0,
+        stalls: u64 = 0,
+        throttled: u64 = 0,
+    }
+);
+sized!(
     /// One thing to look for.
     capsa_pattern { kind: u32 = 0, data: *const c_void = core::ptr::null(), len: usize = 0 }
 );
@@ -128,6 +207,7 @@ extern "C" {
     pub fn capsa_abi_version() -> u32;
     pub fn capsa_has(feature: *const c_char) -> c_int;
     pub fn capsa_doctor(json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_metrics(text: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_mem_free(p: *mut c_void);
 
     pub fn capsa_status_name(status: capsa_status) -> *const c_char;
@@ -166,6 +246,12 @@ extern "C" {
         options: *const capsa_console_options,
         err: Err,
     ) -> capsa_status;
+    pub fn capsa_builder_add_disk(
+        b: *mut capsa_builder,
+        path: *const c_char,
+        options: *const capsa_disk_options,
+        err: Err,
+    ) -> capsa_status;
     pub fn capsa_builder_to_json(b: *mut capsa_builder, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_builder_from_json(
         json: *const c_char,
@@ -191,11 +277,26 @@ extern "C" {
         stage: *mut u32,
         err: Err,
     ) -> capsa_status;
+    pub fn capsa_vm_stop_in_stages(
+        vm: *mut capsa_vm,
+        options: *const capsa_stop_options,
+        cancel: *mut capsa_cancel,
+        outcome: *mut capsa_stop_outcome,
+        err: Err,
+    ) -> capsa_status;
     pub fn capsa_vm_kill(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_pause(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_resume(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_state(vm: *mut capsa_vm, state: *mut u32, err: Err) -> capsa_status;
     pub fn capsa_vm_stats_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_vm_stats(vm: *mut capsa_vm, stats: *mut capsa_stats, err: Err) -> capsa_status;
+    pub fn capsa_vm_device_stats(
+        vm: *mut capsa_vm,
+        device: u32,
+        stats: *mut capsa_device_stats,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_metrics(vm: *mut capsa_vm, text: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_vm_boot_log(vm: *mut capsa_vm, out: *mut *mut capsa_output, err: Err) -> capsa_status;
     pub fn capsa_vm_event_fd(vm: *mut capsa_vm, fd: *mut c_int, err: Err) -> capsa_status;
     pub fn capsa_vm_next_event(

@@ -110,6 +110,48 @@ static void power_button(void) {
     capsa_vm_free(vm);
 }
 
+/* Each stage has its own time, and the outcome tells which ended the machine. */
+static void stages(void) {
+    capsa_stop_options grace = CAPSA_STOP_OPTIONS_INIT;
+    capsa_stop_outcome outcome = CAPSA_STOP_OUTCOME_INIT;
+    capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
+    capsa_pattern ready[] = {CAPSA_LITERAL("ready\n")};
+    capsa_vm *vm = start_guest("print:ready button off");
+    capsa_console *c = NULL;
+    char *json = NULL;
+
+    OK(capsa_vm_console(vm, &c, &e));
+    OK(capsa_console_expect(c, 30000, NULL, ready, 1, NULL, NULL, &e));
+    OK(capsa_vm_stop_in_stages(vm, NULL, NULL, &outcome, &e));
+    CHECK(outcome.stage == CAPSA_STAGE_POWER_BUTTON && outcome.size == sizeof outcome);
+    CHECK(outcome.power_button_ns > 0 && outcome.kill_ns == 0);
+    capsa_console_free(c);
+    capsa_vm_free(vm);
+
+    vm = build_guest("spin");
+    FAILS(CAPSA_E_STATE, capsa_vm_stop_in_stages(vm, NULL, NULL, NULL, &e));
+    OK(capsa_vm_start(vm, -1, NULL, &e));
+    grace.flags = 1;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_stop_in_stages(vm, &grace, NULL, &outcome, &e));
+    grace.flags = 0;
+    grace.power_button_ms = 10;
+    grace.kill_ms = 0;
+    FAILS(CAPSA_E_TIMEOUT, capsa_vm_stop_in_stages(vm, &grace, NULL, &outcome, &e));
+    CHECK(outcome.stage == CAPSA_STAGE_NONE && outcome.power_button_ns >= 10000000);
+    CHECK(state_of(vm) == CAPSA_STATE_STOPPING);
+    grace.kill_ms = 30000;
+    OK(capsa_vm_stop_in_stages(vm, &grace, NULL, &outcome, &e));
+    CHECK(outcome.stage == CAPSA_STAGE_KILL && outcome.kill_ns > 0);
+    OK(capsa_vm_wait(vm, 0, NULL, &info, &e));
+    CHECK(info.cause == CAPSA_CAUSE_KILLED);
+    OK(capsa_vm_exit_json(vm, &json, &e));
+    CHECK(strstr(json, "no agent") && strstr(json, "power button"));
+    capsa_mem_free(json);
+    OK(capsa_vm_stop_in_stages(vm, &grace, NULL, &outcome, &e));
+    CHECK(outcome.stage == CAPSA_STAGE_NONE && outcome.kill_ns == 0);
+    capsa_vm_free(vm);
+}
+
 static void whole_life_limit(void) {
     capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
     capsa_builder *b = guest_builder("spin");
@@ -246,6 +288,7 @@ int main(void) {
     endings();
     failed_boot();
     power_button();
+    stages();
     whole_life_limit();
     output();
     input();

@@ -34,6 +34,22 @@ static void other_sizes(void) {
 
     info.size = event.size = match.size = 3;
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_wait(NULL, 0, NULL, &info, &e));
+    capsa_stats stats = CAPSA_STATS_INIT;
+    capsa_device_stats device = CAPSA_DEVICE_STATS_INIT;
+    capsa_stop_options stop = CAPSA_STOP_OPTIONS_INIT;
+    capsa_stop_outcome outcome = CAPSA_STOP_OUTCOME_INIT;
+    FAILS(CAPSA_E_HANDLE, capsa_vm_stats(NULL, &stats, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_device_stats(NULL, 0, &device, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_stop_in_stages(NULL, &stop, NULL, &outcome, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_stop_in_stages(NULL, NULL, NULL, NULL, &e));
+    stats.size = device.size = outcome.size = 8;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_stats(NULL, &stats, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_stats(NULL, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_device_stats(NULL, 0, &device, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_device_stats(NULL, 0, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_stop_in_stages(NULL, &stop, NULL, &outcome, &e));
+    stop.size = 0;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_stop_in_stages(NULL, &stop, NULL, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_next_event(NULL, 0, NULL, &event, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_console_expect(NULL, 0, NULL, p, 2, &match, NULL, &e));
     match.size = sizeof match;
