@@ -1,0 +1,242 @@
+//go:build linux
+
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rootID is the number of the share's root (FUSE_ROOT_ID).
+const rootID = 1
+
+// Server serves one directory. It keeps its descriptors and options; what a
+// client builds up is in a session, of which there is a new one after each
+// INIT, DESTROY and Reset.
+type Server struct {
+	refs    // its own until Close, sessions
+	opt     Options
+	ids     ids
+	root    bool   // the process may change owners
+	resolve uint64 // of every openat2
+	procFD  int    // O_PATH of /proc/self/fd
+	rootFD  *file  // O_PATH of the shared directory
+	rootStx unix.Statx_t
+	umask   atomic.Uint32 // of the process, as last seen
+	budget  budget
+	stats   counters
+	buffers sync.Pool // *[bigSize]byte
+
+	mu     sync.Mutex // guards replacing cur
+	cur    atomic.Pointer[session]
+	closed atomic.Bool
+}
+
+// session is what one client knows, from INIT to the next INIT, DESTROY or
+// Reset. Requests hold it; the last one closes everything.
+type session struct {
+	refs            // the server's one, requests
+	srv     *Server //
+	caps    uint64  // negotiated INIT flags; constant
+	minor   uint32  // negotiated protocol version; constant
+	ready   bool    // INIT was answered; constant
+	table   table
+	handles handleTable
+	waits   waiters
+
+	renames sync.Mutex // held while a rename changes names and places
+	binds   sync.Mutex // held while a directory gets another place
+}
+
+// New opens a directory. The path is the caller's, and may contain links. An
+// *OptionError says which option cannot be had, an *os.PathError or
+// *os.SyscallError what the system refused.
+func New(path string, opt Options) (*Server, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{opt: opt, ids: newIDs(opt.Owner), root: privileged(), resolve: beneath, procFD: -1}
+	if err := opt.Owner.possible(s.root); err != nil {
+		return nil, err
+	}
+	if opt.Submounts == SubmountsDeny {
+		s.resolve |= unix.RESOLVE_NO_XDEV
+	}
+	s.budget.limit = int64(opt.MaxFiles)
+	if opt.MaxFiles == 0 {
+		s.budget.limit = int64(defaultMaxFilesNow())
+	}
+	if s.opt.MaxInodes == 0 {
+		s.opt.MaxInodes = defaultMaxInodes
+	}
+	s.n.Store(1)
+	s.buffers.New = func() any { return new([bigSize]byte) }
+	if err := s.open(path); err != nil {
+		s.release()
+		return nil, err
+	}
+	s.umask.Store(processUmask())
+	s.replace(s.newSession(false, 0, 0))
+	return s, nil
+}
+
+// open gets the descriptors that stay open.
+func (s *Server) open(path string) error {
+	var err error
+	// The link "self" is resolved here, once: whatever is mounted over /proc
+	// later does not matter.
+	if s.procFD, err = unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return &os.PathError{Op: "open", Path: "/proc/self/fd", Err: err}
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	s.budget.used.Add(1)
+	s.rootFD = newFile(fd, &s.budget)
+	if e := statFD(fd, &s.rootStx); e != 0 {
+		return &os.PathError{Op: "statx", Path: path, Err: e}
+	}
+	if s.rootStx.Mask&unix.STATX_BASIC_STATS != unix.STATX_BASIC_STATS {
+		return &OptionError{Field: "path", Problem: path + " has no inode numbers", Err: ErrUnsupported}
+	}
+	if magic, is, e := kernelFS(fd); e != 0 {
+		return &os.PathError{Op: "fstatfs", Path: path, Err: e}
+	} else if is {
+		return &OptionError{
+			Field: "path", Problem: fmt.Sprintf("%s shows the kernel itself (file system %#x)", path, magic),
+			Hint: "share a directory of ordinary files", Err: ErrUnsupported,
+		}
+	}
+	if h, e := s.probe(fd); e != 0 {
+		h.release()
+		if e == syscall.ENOSYS {
+			return &OptionError{Field: "path", Problem: "openat2 is missing", Hint: "Linux 5.6 or later is needed", Err: ErrUnsupported}
+		}
+		return &os.PathError{Op: "openat2", Path: path, Err: e}
+	} else {
+		h.release()
+	}
+	if s.opt.ACL {
+		return s.probeACL(path, fd)
+	}
+	return nil
+}
+
+// probe makes sure that openat2 works and that the directory can be entered.
+func (s *Server) probe(fd int) (held, syscall.Errno) { return s.openPath(fd, cstr(".\x00")) }
+
+// probeACL makes sure that the file system has access control lists.
+func (s *Server) probeACL(path string, fd int) error {
+	var buf [40]byte
+	_, e := xattrCall(unix.SYS_GETXATTR, procPath(fd, &buf), aclDefault, nil, 0)
+	if e == 0 || e == syscall.ENODATA {
+		return nil
+	}
+	return &OptionError{Field: "ACL", Problem: "the file system of " + path + " has no access control lists", Hint: "leave ACL off", Err: errors.Join(ErrUnsupported, e)}
+}
+
+// newSession makes a session whose only node is the root.
+func (s *Server) newSession(ready bool, caps uint64, minor uint32) *session {
+	ss := &session{srv: s, caps: caps, minor: minor, ready: ready}
+	ss.n.Store(1)
+	s.n.Add(1)
+	ss.table.max = int64(s.opt.MaxInodes)
+	ss.table.byKey = map[key]*inode{}
+	ss.waits.init()
+	root := &inode{id: rootID, sess: ss, key: keyOf(&s.rootStx), born: bornOf(&s.rootStx), typ: unix.S_IFDIR, look: 1}
+	root.n.Store(1)
+	s.rootFD.tryGet()
+	root.path.Store(s.rootFD)
+	t := &ss.table
+	t.live.Store(1)
+	_, _ = t.slots.alloc() // 0 is no node
+	_, _ = t.slots.alloc()
+	t.slots.set(rootID, root)
+	t.byKey[root.key] = root
+	_, _ = ss.handles.slots.alloc() // 0 is no handle: reads without OPEN
+	return ss
+}
+
+// replace makes ss the session of new requests. The old one ends with its last
+// request; those that wait for locks give up.
+func (s *Server) replace(ss *session) {
+	s.mu.Lock()
+	old := s.cur.Load()
+	if s.closed.Load() && ss != nil {
+		ss.put()
+		ss = nil
+	}
+	s.cur.Store(ss)
+	s.mu.Unlock()
+	if old != nil {
+		old.waits.close()
+		old.put()
+	}
+}
+
+// session returns the current one, held for the caller, or nil after Close.
+func (s *Server) session() *session {
+	for {
+		ss := s.cur.Load()
+		if ss == nil || ss.tryGet() {
+			return ss
+		}
+	}
+}
+
+// put gives a use back. The last one closes handles and nodes. Nil is allowed.
+func (ss *session) put() {
+	if ss == nil || !ss.drop() {
+		return
+	}
+	ss.handles.slots.each((*handle).close)
+	t := &ss.table
+	t.mu.Lock()
+	var all []*inode
+	t.slots.each(func(n *inode) { all = append(all, n) })
+	t.mu.Unlock()
+	for _, n := range all {
+		n.put() // the table's reference
+	}
+	ss.srv.put()
+}
+
+// Reset forgets everything that the client built up, as if it had just
+// connected. Requests in flight end with what they have.
+func (s *Server) Reset() {
+	if !s.closed.Load() {
+		s.replace(s.newSession(false, 0, 0))
+	}
+}
+
+// Close ends the service: requests get no reply from now on. Descriptors are
+// closed with the last request in flight. Idempotent.
+func (s *Server) Close() {
+	if s.closed.Swap(true) {
+		return
+	}
+	s.replace(nil)
+	s.put()
+}
+
+// put gives a use back. The last one closes what open got.
+func (s *Server) put() {
+	if s.drop() {
+		s.release()
+	}
+}
+
+// release closes what open got.
+func (s *Server) release() {
+	s.rootFD.put()
+	if s.procFD >= 0 {
+		closeFD(s.procFD)
+	}
+}
