@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/libcapsa/libcapsa/capsa"
 )
@@ -16,6 +17,7 @@ type machine struct {
 	*capsa.VM
 	life context.Context // ends with errFreed when the handle is freed
 	end  context.CancelCauseFunc
+	cut  atomic.Bool // the handle was freed before the machine's end
 }
 
 func newMachine(v *capsa.VM) *machine {
@@ -49,7 +51,10 @@ func goVMWait(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, out *C.capsa_exit
 		return wait{
 			name: "vm.wait", timeout: ms, cancel: cancel, life: m.life, try: true,
 			run: func(ctx context.Context) (err error) {
-				exit, err = m.Wait(ctx)
+				if exit, err = m.Wait(ctx); m.cut.Load() {
+					// The end is the free's doing, whichever is seen first.
+					exit, err = capsa.Exit{}, errorf(capsa.KindClosed, "vm.wait", "%w", errFreed)
+				}
 				return err
 			},
 			commit: func(err error) error {
@@ -166,6 +171,9 @@ func goVMConsole(h C.uintptr_t, out *C.uintptr_t, c *C.priv_call) C.capsa_status
 func goVMFree(h C.uintptr_t) {
 	free("vm.free", func() {
 		if m, ok := handles.take(kindVM, uintptr(h)).(*machine); ok {
+			if _, over := m.Exit(); !over {
+				m.cut.Store(true)
+			}
 			m.end(errFreed)
 			_ = m.Close()
 		}
