@@ -1,10 +1,12 @@
 package qcow2
 
+import "cmp"
+
 // Discard tells that the range's contents are no longer needed. Whole clusters are
 // given back and read as zeroes from now on; the rest of the range stays as it is.
 func (m *Image) Discard(off, n uint64) error {
-	if err := m.checkRange(off, n); err != nil {
-		return err
+	if err := m.checkRange(off, n); err != nil || !m.write {
+		return cmp.Or(err, errReadOnly)
 	}
 	from, to := m.wholeClusters(off, n)
 	for from < to {
@@ -19,8 +21,8 @@ func (m *Image) Discard(off, n uint64) error {
 
 // WriteZeroes makes the range read as zeroes. unmap allows to give the space back.
 func (m *Image) WriteZeroes(off, n uint64, unmap bool) error {
-	if err := m.checkRange(off, n); err != nil {
-		return err
+	if err := m.checkRange(off, n); err != nil || !m.write {
+		return cmp.Or(err, errReadOnly)
 	}
 	from, to := m.wholeClusters(off, n)
 	if from >= to || !unmap && m.h.version < 3 {

@@ -97,3 +97,39 @@ func (s *memory) powerCut(keep func(i int) bool) *memory {
 	}
 	return &memory{now: image, durable: append([]byte(nil), image...)}
 }
+
+// flat is a Storage in memory that remembers nothing else.
+type flat struct {
+	now   []byte
+	limit uint64 // largest size
+}
+
+func (s *flat) ReadAt(bufs [][]byte, off uint64) error {
+	iovec.Zero(bufs)
+	if off < uint64(len(s.now)) {
+		iovec.CopyTo(bufs, 0, s.now[off:min(uint64(len(s.now)), off+uint64(iovec.Len(bufs)))])
+	}
+	return nil
+}
+
+func (s *flat) WriteAt(bufs [][]byte, off uint64) error {
+	for _, b := range bufs {
+		if off > s.limit || off+uint64(len(b)) > s.limit {
+			return errNoSpace
+		}
+		s.now = put(s.now, b, off)
+		off += uint64(len(b))
+	}
+	return nil
+}
+
+func (s *flat) Sync() error { return nil }
+
+func (s *flat) PunchHole(off, n uint64) error {
+	if off < uint64(len(s.now)) {
+		clear(s.now[off:min(uint64(len(s.now)), off+n)])
+	}
+	return nil
+}
+
+func (s *flat) Size() (uint64, error) { return uint64(len(s.now)), nil }
