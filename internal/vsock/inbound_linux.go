@@ -20,16 +20,15 @@ func (h *Host) Pending() bool {
 // Fill writes packets for the guest to the slots, from the first one on, and
 // returns how many. It returns soon, to have them delivered: it is called again
 // until it returns 0. One goroutine calls it at a time.
-func (h *Host) Fill(slots []packet.Slot) int {
-	n, c := h.fillNews(slots)
-	for c != nil {
+func (h *Host) Fill(slots []packet.Slot) (n int) {
+	for n == 0 {
+		var c *conn
+		if n, c = h.fillNews(slots); c == nil {
+			break
+		}
 		r := h.read(c, slots[n:])
 		h.hasRead(c, slots[n:n+r.slots], &r)
 		n += r.slots
-		if n > 0 {
-			break
-		}
-		c = h.nextReady()
 	}
 	return n
 }
@@ -94,15 +93,9 @@ func (h *Host) header(c *conn, op packet.Op) packet.Header {
 	return hdr
 }
 
-// nextReady returns a connection to read from, which is in use.
-func (h *Host) nextReady() *conn {
-	h.mu.Lock()
-	defer h.unlock()
-	return h.takeReady()
-}
-
-// takeReady is nextReady with h.mu held. The connection's readable is false from
-// here on: an event that comes while it is read sets it again.
+// takeReady returns a connection to read from, which is in use. Its readable is
+// false from here on: an event that comes while it is read sets it again.
+// Preconditions: h.mu is held.
 func (h *Host) takeReady() *conn {
 	for {
 		c, ok := h.ready.pop()
