@@ -43,15 +43,32 @@ func openTemporary(o Options) (Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	f, err := unnamed(dir)
 	if err != nil {
-		return nil, errors.Join(vm.Wrap("disk", err), base.Close())
+		return nil, errors.Join(failure(dir, err), base.Close())
 	}
 	d, err := newOverlay(dir, f, base, qcow2.CreateOptions{Size: base.Size()})
 	if err != nil {
 		return nil, errors.Join(failure(dir, err), f.Close(), base.Close())
 	}
 	return d, nil
+}
+
+// unnamed makes a file in dir that has no name, or, where the file system knows none
+// (overlayfs before Linux 6.3, 9p), one that loses it at once.
+func unnamed(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
+		return f, err
+	}
+	f, err = os.CreateTemp(dir, ".capsa-scratch-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // newOverlay makes an image in the empty file f over base.
