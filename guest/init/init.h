@@ -23,7 +23,7 @@ void enter_root(void);
 int power_open(void);
 // Reads one message; 1 when the power button was pressed.
 int power_pressed(int fd);
-// Ends all processes, writes all data out and calls reboot(2) with how.
+// Ends all processes, unmounts disks and calls reboot(2) with how.
 _Noreturn void shut_down(int how);
 
 // tools.c: runs the tool called name; -1 when there is none, else its status.

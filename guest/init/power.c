@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -146,6 +147,26 @@ static void wait_for_children(void)
 	}
 }
 
+// Unmounts the file systems on disks, the last one mounted first. One that is still
+// in use becomes read-only, which is as clean.
+static void unmount_disks(void)
+{
+	static char where[64][256];
+	char from[256], to[256];
+	int n = 0;
+	FILE *mounts = fopen("/proc/mounts", "re");
+
+	if (!mounts)
+		return;
+	while (n < 64 && fscanf(mounts, "%255s %255s%*[^\n]", from, to) == 2)
+		if (!strncmp(from, "/dev/", 5))
+			strcpy(where[n++], to);
+	fclose(mounts);
+	while (n-- > 0)
+		if (umount(where[n]) < 0 && mount("", where[n], "", MS_REMOUNT | MS_RDONLY, "") < 0)
+			say("%s stays mounted: %s", where[n], strerror(errno));
+}
+
 void shut_down(int how)
 {
 	say("shutting down");
@@ -156,6 +177,7 @@ void shut_down(int how)
 	kill(-1, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
+	unmount_disks();
 	sync();
 	reboot(how);
 	die("reboot");
