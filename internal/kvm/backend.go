@@ -3,6 +3,7 @@
 package kvm
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
@@ -16,63 +17,90 @@ const Name = "kvm"
 // Backend makes machines out of /dev/kvm. It is safe for concurrent use and
 // keeps nothing open.
 type Backend struct {
-	path string
-	gate kvmsys.Gate // nil but in tests
-	load load
-	cpus *cpuidCache
+	path  string
+	gate  kvmsys.Gate // nil but in tests
+	load  load
+	facts *hostFacts
 }
 
-// cpuidCache keeps what KVM_GET_SUPPORTED_CPUID says: it does not change while
-// the process runs, and asking takes 0.3 ms, in nested machines more.
-type cpuidCache struct {
+// facts is what KVM offers on this host.
+type facts struct {
+	cpuid []kvmsys.CPUIDEntry
+	caps  vm.Capabilities // MaxMemory is the processor's
+}
+
+// hostFacts keeps the facts: they do not change while the process runs, and
+// asking takes 35 system calls, one of them 0.3 ms, in nested machines more.
+type hostFacts struct {
 	mu    sync.Mutex
-	table []kvmsys.CPUIDEntry // nil: not asked yet; guarded by mu
+	known *facts // nil: not asked yet; guarded by mu
 }
 
-// hostCPUs is shared by all backends of the process. It is a cache of a property
+// thisHost is shared by all backends of the process. It is a cache of properties
 // of the host and no state.
-var hostCPUs cpuidCache
+var thisHost hostFacts
 
-func (c *cpuidCache) get(sys *kvmsys.System) ([]kvmsys.CPUIDEntry, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.table == nil {
+func (h *hostFacts) get(sys *kvmsys.System, path string) (*facts, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known == nil {
+		if err := checkRequired(sys, path); err != nil {
+			return nil, err
+		}
 		table, err := sys.SupportedCPUID()
 		if err != nil {
 			return nil, stepError(err)
 		}
-		c.table = table
+		h.known = &facts{cpuid: table, caps: capabilities(sys, cpuModel{supported: table})}
 	}
-	return c.table, nil
+	return h.known, nil
 }
 
 var _ vm.Backend = (*Backend)(nil)
 
 // New makes the backend. It does not touch the host.
 func New() *Backend {
-	return &Backend{path: kvmsys.DevicePath, load: loadLinux, cpus: &hostCPUs}
+	return &Backend{path: kvmsys.DevicePath, load: loadLinux, facts: &thisHost}
 }
 
 // Name implements vm.Backend.
 func (b *Backend) Name() string { return Name }
 
-// Capabilities implements vm.Backend.
-func (b *Backend) Capabilities() (vm.Capabilities, error) {
-	sys, err := openKVM(b.path, b.gate)
+// open opens the device and says what it offers.
+func (b *Backend) open() (*kvmsys.System, *facts, error) {
+	sys, err := kvmsys.Open(b.path, b.gate)
 	if err != nil {
-		return vm.Capabilities{}, err
+		return nil, nil, hostError("open KVM", b.path, err)
 	}
-	defer func() { _ = sys.Close() }()
-	table, err := b.cpus.get(sys)
+	f, err := b.facts.get(sys, b.path)
 	if err != nil {
-		return vm.Capabilities{}, err
+		_ = sys.Close()
+		return nil, nil, err
 	}
-	caps := capabilities(sys, cpuModel{supported: table})
-	caps.Detail = detail(sys)
-	return caps, nil
+	return sys, f, nil
 }
 
-// capabilities is what a Config is checked against.
+// Capabilities implements vm.Backend.
+func (b *Backend) Capabilities() (vm.Capabilities, error) {
+	sys, f, err := b.open()
+	if err != nil {
+		return vm.Capabilities{}, err
+	}
+	_ = sys.Close()
+	return f.now(), nil
+}
+
+// now are the capabilities with the host's memory as it is.
+func (f *facts) now() vm.Capabilities {
+	caps := f.caps
+	caps.Features, caps.Detail = maps.Clone(caps.Features), maps.Clone(caps.Detail)
+	if host := hostMemory(); host != 0 {
+		caps.MaxMemory = min(caps.MaxMemory, host/vm.MiB*vm.MiB)
+	}
+	return caps
+}
+
+// capabilities is what a Config is checked against, but for the host's memory.
 func capabilities(sys *kvmsys.System, model cpuModel) vm.Capabilities {
 	return vm.Capabilities{
 		MaxCPUs:   maxVCPUs(sys),
@@ -80,21 +108,18 @@ func capabilities(sys *kvmsys.System, model cpuModel) vm.Capabilities {
 		Features: map[vm.Feature]bool{
 			vm.FeaturePause: true, vm.FeaturePowerButton: true, vm.FeatureConsole: true,
 			vm.FeatureConsoleResize: true, vm.FeatureEarlyConsole: true, vm.FeatureEntropy: true,
-			vm.FeatureBootLinux: true, vm.FeatureDisk: true,
+			vm.FeatureBootLinux: true, vm.FeatureDisk: true, vm.FeatureBalloon: true,
 		},
-		Fits: fits,
+		Fits:   fits,
+		Detail: detail(sys),
 	}
 }
 
-// maxMemory is the most memory that a machine may have, in bytes and whole MiB:
-// what the processor can address, and what the host has.
+// maxMemory is the most memory that the processor can address in a machine, in
+// bytes and whole MiB.
 func maxMemory(physBits uint32) uint64 {
 	const gap = layout.HighMemBase - layout.LowMemEnd
-	limit := uint64(1)<<physBits - gap
-	if host := hostMemory(); host != 0 {
-		limit = min(limit, host)
-	}
-	return min(limit, vm.MaxMemory) / vm.MiB * vm.MiB
+	return min(uint64(1)<<physBits-gap, vm.MaxMemory) / vm.MiB * vm.MiB
 }
 
 // New implements vm.Backend.
@@ -103,20 +128,16 @@ func (b *Backend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 		return nil, err // without a look at the host: it is wrong anywhere
 	}
 	growFDTable()
-	sys, err := openKVM(b.path, b.gate)
+	sys, f, err := b.open()
 	if err != nil {
 		return nil, err
 	}
 	// A machine needs the device for its making only.
 	defer func() { _ = sys.Close() }()
-	table, err := b.cpus.get(sys)
-	if err != nil {
+	if err := cfg.ValidateFor(Name, f.now()); err != nil {
 		return nil, err
 	}
-	model := cpuModel{supported: table, cpus: cfg.CPUs}
-	if err := cfg.ValidateFor(Name, capabilities(sys, model)); err != nil {
-		return nil, err
-	}
+	model := cpuModel{supported: f.cpuid, cpus: cfg.CPUs}
 	m, err := newMachine(sys, model, cfg.WithDefaults(), host, b.load)
 	if err != nil {
 		return nil, err // not m: a nil *machine is not a nil vm.Machine

@@ -100,14 +100,8 @@ func hostError(op, path string, err error) error {
 	return vm.Errorf(vm.KindIO, op, "%w", err).WithComponent(component).WithPath(path)
 }
 
-// openKVM opens the device and checks that everything needed is there. The
-// error names everything that is missing.
-func openKVM(path string, gate kvmsys.Gate) (*kvmsys.System, error) {
-	const op = "open KVM"
-	sys, err := kvmsys.Open(path, gate)
-	if err != nil {
-		return nil, hostError(op, path, err)
-	}
+// checkRequired names everything that a KVM lacks and machines need.
+func checkRequired(sys *kvmsys.System, path string) error {
 	var missing []string
 	for _, c := range required {
 		if sys.Extension(c.cap) == 0 {
@@ -115,11 +109,10 @@ func openKVM(path string, gate kvmsys.Gate) (*kvmsys.System, error) {
 		}
 	}
 	if len(missing) > 0 {
-		_ = sys.Close()
-		return nil, vm.Errorf(vm.KindUnsupported, op, "KVM lacks %s", strings.Join(missing, ", ")).
+		return vm.Errorf(vm.KindUnsupported, "open KVM", "KVM lacks %s", strings.Join(missing, ", ")).
 			WithComponent(component).WithPath(path).WithHint(hintCaps)
 	}
-	return sys, nil
+	return nil
 }
 
 // detail is what doctor prints about the host.

@@ -68,7 +68,7 @@ func TestEveryStepFails(t *testing.T) {
 	cfg.CPUs = 2
 	var calls []string
 	counting := New()
-	counting.cpus = &cpuidCache{}
+	counting.facts = &hostFacts{}
 	counting.gate = func(call string) error { calls = append(calls, call); return nil }
 	m, err := counting.New(cfg, vm.Host{})
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestEveryStepFails(t *testing.T) {
 	before := kvmtest.Measure(t)
 	for i, call := range steps {
 		b := New()
-		b.cpus = &cpuidCache{}
+		b.facts = &hostFacts{}
 		n := -1
 		b.gate = func(string) error {
 			if n++; n == i {
