@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -54,20 +55,25 @@ func content(i, v uint32) []byte {
 	return b
 }
 
-// versions reads the version of every block, and fails for one that is torn.
-func versions(d Disk) ([]uint32, error) {
-	out := make([]uint32, crashWriters*crashBlocks)
+// versions reads the oldest and the newest version of each block's sectors: a write
+// of several need not be whole, but each sector is.
+func versions(d Disk) (oldest, newest []uint32, err error) {
+	oldest, newest = make([]uint32, crashWriters*crashBlocks), make([]uint32, crashWriters*crashBlocks)
 	b := make([]byte, crashBlock)
-	for i := range out {
+	for i := range oldest {
 		if err := d.ReadAt([][]byte{b}, uint64(i)*crashBlock); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out[i] = binary.LittleEndian.Uint32(b[4:])
-		if string(b) != string(content(uint32(i), out[i])) {
-			return nil, fmt.Errorf("block %d is torn: %x…", i, b[:32])
+		oldest[i] = math.MaxUint32
+		for k := 0; k < len(b); k += SectorSize {
+			v := binary.LittleEndian.Uint32(b[k+4:])
+			if string(b[k:k+SectorSize]) != string(content(uint32(i), v)[:SectorSize]) {
+				return nil, nil, fmt.Errorf("a sector of block %d is torn: %x…", i, b[k:k+32])
+			}
+			oldest[i], newest[i] = min(oldest[i], v), max(newest[i], v)
 		}
 	}
-	return out, nil
+	return oldest, newest, nil
 }
 
 // victim writes until it is killed.
@@ -80,7 +86,7 @@ func victim() error {
 	if err != nil {
 		return err
 	}
-	have, err := versions(d)
+	_, have, err := versions(d)
 	if err != nil {
 		return err
 	}
@@ -232,7 +238,7 @@ func TestKilled(t *testing.T) {
 					checkLeaks(t, o.Path, round%8 == 7)
 				}
 				d := mustOpen(t, o)
-				have, err := versions(d)
+				have, _, err := versions(d)
 				require.NoError(t, err, "round %d", round)
 				for i, v := range durable(t, journal) {
 					require.GreaterOrEqual(t, have[i], v, "round %d: block %d was flushed and is lost", round, i)

@@ -29,6 +29,7 @@ type file struct {
 	limit  atomic.Uint64         // RLIMIT_FSIZE as last seen, in bytes
 	end    atomic.Uint64         // no write below is beyond the file's end
 	failed atomic.Pointer[error] // of the first Sync that failed
+	closed atomic.Bool
 }
 
 // fileID says whether two files are the same.
@@ -242,9 +243,14 @@ func (f *file) Size() (uint64, error) {
 	return uint64(st.Size()), nil
 }
 
-// Close releases descriptors and locks.
+// Close releases descriptors and locks, once. The locks are given up by name: a process
+// that somebody is just forking has the descriptor too, until it calls exec, and would
+// keep them.
 func (f *file) Close() error {
-	err := f.f.Close()
+	if f.closed.Swap(true) {
+		return nil // the descriptor's number may be another file's by now
+	}
+	err := errors.Join(f.unlock(), f.f.Close())
 	if f.direct != nil {
 		err = errors.Join(err, f.direct.Close())
 	}

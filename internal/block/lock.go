@@ -56,6 +56,12 @@ func (f *file) lock(write bool) error {
 	return nil
 }
 
+// unlock gives up every lock of the file.
+func (f *file) unlock() error {
+	l := unix.Flock_t{Type: unix.F_UNLCK, Whence: 0, Start: permBase, Len: 2 * (sharedBase - permBase)}
+	return os.NewSyscallError("fcntl", unix.FcntlFlock(uintptr(f.fd), unix.F_OFD_SETLK, &l))
+}
+
 // setLock takes a shared lock on one byte.
 func (f *file) setLock(at int64) error {
 	l := unix.Flock_t{Type: unix.F_RDLCK, Whence: 0, Start: at, Len: 1}

@@ -183,6 +183,19 @@ func TestLocks(t *testing.T) {
 	require.NoError(t, w.Close())
 }
 
+// A process forked by somebody has our descriptors until it calls exec. Here a
+// duplicate stands for them: it is the same open file.
+func TestLocksEndWithClose(t *testing.T) {
+	o := Options{Path: writeFile(t, t.TempDir(), "d.raw", make([]byte, 1<<20)), Format: Raw}
+	d, err := Open(o)
+	require.NoError(t, err)
+	fd, err := unix.Dup(d.(*rawDisk).fd)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, d.Close())
+	mustOpen(t, o)
+}
+
 func TestQEMUSeesTheLock(t *testing.T) {
 	dir := t.TempDir()
 	qemuImg(t, dir, "create", "-f", "qcow2", "d.qcow2", "1M")

@@ -26,6 +26,9 @@ func (d *qcow2Disk) Granularity() uint32 { return uint32(d.Info().ClusterSize) }
 
 // Close flushes and closes the whole chain.
 func (d *qcow2Disk) Close() error {
+	if d.f.closed.Load() {
+		return nil
+	}
 	err := errors.Join(d.Image.Close(), d.f.Close())
 	if d.below != nil {
 		err = errors.Join(err, d.below.Close())
@@ -168,5 +171,14 @@ func writeNew(path string, c qcow2.CreateOptions) error {
 	if err := qcow2.Create(f, c); err != nil {
 		return err
 	}
-	return os.Link(tmp.Name(), path)
+	if err := os.Link(tmp.Name(), path); err != nil {
+		return err
+	}
+	// The name has to outlast a power cut as what the guest flushes does.
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }

@@ -92,7 +92,12 @@ func (d *rawDisk) writeZeroes(off, n uint64) error {
 	return nil
 }
 
-func (d *rawDisk) Close() error { return errors.Join(d.Flush(), d.file.Close()) }
+func (d *rawDisk) Close() error {
+	if d.closed.Load() {
+		return nil
+	}
+	return errors.Join(d.Flush(), d.file.Close())
+}
 
 // unsupported says that a file system lacks an operation, which is no failure of it.
 func unsupported(err error) bool {
