@@ -26,13 +26,6 @@ var bootMSRs = []kvmsys.MSREntry{
 	kvmsys.MSR(msrMTRRDefType, mtrrEnable|mtrrWriteBack),
 }
 
-// FPU control words after FNINIT and reset (Intel SDM volume 1, 8.1.5 and
-// 10.2.3): all exceptions masked.
-const (
-	fpuControl = 0x37f
-	fpuMXCSR   = 0x1f80
-)
-
 // Local vector table of the local APIC (Intel SDM volume 3A, 11.5.1): offsets
 // and delivery modes.
 const (
@@ -45,7 +38,8 @@ const (
 )
 
 // initVCPU puts a vCPU into the state in which it starts: the boot processor
-// (the first) at the entry, the others waiting for INIT and SIPI.
+// (the first) at the entry, the others waiting for INIT and SIPI. KVM makes them as
+// processors are after a reset: those others wait, and the FPU is as after FNINIT.
 func (m *machine) initVCPU(c *kvmsys.VCPU, entry boot.Entry) error {
 	if err := c.SetCPUID(m.model.entries(uint32(c.ID()))); err != nil {
 		return err
@@ -53,19 +47,13 @@ func (m *machine) initVCPU(c *kvmsys.VCPU, entry boot.Entry) error {
 	if err := c.SetMSRs(bootMSRs); err != nil {
 		return err
 	}
-	if err := c.SetFPU(&kvmsys.FPU{FCW: fpuControl, MXCSR: fpuMXCSR}); err != nil {
-		return err
-	}
 	if err := initLAPIC(c); err != nil {
 		return err
 	}
 	if c.ID() != 0 {
-		return c.SetMPState(kvmsys.MPUninitialized)
+		return nil
 	}
-	if err := enterAt(c, entry); err != nil {
-		return err
-	}
-	return c.SetMPState(kvmsys.MPRunnable)
+	return enterAt(c, entry)
 }
 
 // initLAPIC wires the local APIC as the MP specification wants it in virtual

@@ -175,10 +175,20 @@ const drainTime = 250 * time.Millisecond
 //
 // Preconditions: no vCPU runs.
 func (m *machine) drain() {
+	var kicks []*queueKick
+	for _, d := range m.devices {
+		kicks = append(kicks, d.slot.last()...)
+	}
+	if len(kicks) == 0 {
+		return // before a timer wakes the network poller's thread
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	for _, d := range m.devices {
-		d.slot.final.Store(true)
-		d.slot.drain(ctx)
+	targets := make([]uint64, len(kicks))
+	for i, k := range kicks {
+		targets[i] = k.poke()
+	}
+	for i, k := range kicks {
+		k.served(ctx, targets[i])
 	}
 }

@@ -5,7 +5,9 @@ package kvm
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,11 +36,7 @@ func routes(withPIT bool) []kvmsys.Route {
 }
 
 // irqLine is an edge-triggered interrupt line: an eventfd that KVM listens to.
-type irqLine struct {
-	vm *kvmsys.VM
-	fd int
-	gs uint32
-}
+type irqLine struct{ fd int }
 
 // newIRQLine makes a line to a GSI.
 func newIRQLine(v *kvmsys.VM, gsi uint32) (*irqLine, error) {
@@ -50,7 +48,7 @@ func newIRQLine(v *kvmsys.VM, gsi uint32) (*irqLine, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return &irqLine{vm: v, fd: fd, gs: gsi}, nil
+	return &irqLine{fd: fd}, nil
 }
 
 // pulse raises the interrupt. It does not block: KVM takes the count at once.
@@ -67,12 +65,12 @@ func (l *irqLine) pulse() {
 	}
 }
 
-// close takes the line away. Preconditions: nobody pulses it any more.
-func (l *irqLine) close() error {
-	err := l.vm.DeassignIRQFD(l.fd, l.gs)
-	_ = unix.Close(l.fd)
-	return err
-}
+// close takes the line away. KVM lets go of an eventfd that is closed, by itself
+// (virt/kvm/eventfd.c, irqfd_wakeup); asked to, it would make us wait for a grace
+// period.
+//
+// Preconditions: nobody pulses it any more.
+func (l *irqLine) close() error { return os.NewSyscallError("close", unix.Close(l.fd)) }
 
 // queueKick is a queue's kick: KVM signals an eventfd when the driver writes the
 // queue's number to QueueNotify. It also knows whether the queue's worker has
@@ -143,18 +141,23 @@ func (k *queueKick) Stop() {
 	})
 }
 
-// drain waits until the worker has served everything that is in the ring now,
-// or until ctx ends or the queue is stopped.
-//
-// Preconditions: the driver adds nothing any more.
-func (k *queueKick) drain(ctx context.Context) {
+// poke makes the worker look at the ring. The result is for served.
+func (k *queueKick) poke() (target uint64) {
 	k.mu.Lock()
-	target := k.wakes + 1
+	target = k.wakes + 1
 	k.mu.Unlock()
 	// The worker returns from Wait after this, serves until the ring is empty,
 	// and enters Wait again. If it had been woken before but not yet counted,
 	// it serves after that too, and so sees all of the ring.
 	k.Poke()
+	return target
+}
+
+// served waits until the worker has served everything that was in the ring at the
+// poke, or until ctx ends or the queue is stopped.
+//
+// Preconditions: the driver adds nothing any more.
+func (k *queueKick) served(ctx context.Context, target uint64) {
 	for {
 		k.mu.Lock()
 		done := k.stopped || (k.wakes >= target && k.idle)
@@ -211,15 +214,10 @@ func (s *transportSlot) remove(k *queueKick) {
 	s.mu.Unlock()
 }
 
-// drain lets every queue's worker finish.
-func (s *transportSlot) drain(ctx context.Context) {
+// last says that no vCPU will run any more, and returns the queues that are in use.
+func (s *transportSlot) last() []*queueKick {
+	s.final.Store(true)
 	s.mu.Lock()
-	kicks := make([]*queueKick, 0, len(s.kicks))
-	for k := range s.kicks {
-		kicks = append(kicks, k)
-	}
-	s.mu.Unlock()
-	for _, k := range kicks {
-		k.drain(ctx)
-	}
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.kicks))
 }

@@ -169,7 +169,9 @@ func (m *machine) end(why ending) {
 	first := m.ending == nil
 	if first {
 		m.ending = &why
-		m.stuck = time.AfterFunc(storageGrace, m.abandonDisks)
+		if len(m.disks) > 0 {
+			m.stuck = time.AfterFunc(storageGrace, m.abandonDisks)
+		}
 		if m.timer != nil {
 			m.timer.Stop()
 		}

@@ -47,7 +47,7 @@ type machine struct {
 	gate     gate
 	timeline timeline
 	timer    *time.Timer // of cfg.Timeout; nil without one; guarded by mu
-	stuck    *time.Timer // calls abandonDisks; nil until the machine ends; guarded by mu
+	stuck    *time.Timer // calls abandonDisks; nil without any, and until the machine ends; guarded by mu
 
 	opMu sync.Mutex // serialises Start, Pause and Resume; taken before mu
 

@@ -165,12 +165,10 @@ const (
 	MPHalted        MPState = 3
 )
 
-// Flags of KVM_SET_USER_MEMORY_REGION, KVM_IRQFD and KVM_IOEVENTFD.
+// Flags of KVM_SET_USER_MEMORY_REGION and KVM_IOEVENTFD.
 const (
 	MemLogDirty = 1 << 0
 	MemReadOnly = 1 << 1
-
-	irqFDDeassign = 1 << 0
 
 	ioEventDataMatch = 1 << 0
 	ioEventPIO       = 1 << 1

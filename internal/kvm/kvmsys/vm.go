@@ -101,18 +101,10 @@ func (v *VM) SetMemory(slot, flags uint32, gpa uint64, mem []byte) error {
 	return err
 }
 
-// AssignIRQFD makes each write to the eventfd an edge on a GSI. The kernel
-// keeps its own reference to the eventfd.
-func (v *VM) AssignIRQFD(eventfd int, gsi uint32) error { return v.irqfd(eventfd, gsi, 0) }
-
-// DeassignIRQFD undoes AssignIRQFD, and returns when no interrupt of it is
-// under way any more.
-func (v *VM) DeassignIRQFD(eventfd int, gsi uint32) error {
-	return v.irqfd(eventfd, gsi, irqFDDeassign)
-}
-
-func (v *VM) irqfd(eventfd int, gsi, flags uint32) error {
-	_, err := ioctlPtr(v.gate, v.fd, "KVM_IRQFD", ioIRQFD, &irqfd{FD: uint32(eventfd), GSI: gsi, Flags: flags})
+// AssignIRQFD makes each write to the eventfd an edge on a GSI. The kernel lets go
+// when the last descriptor of the eventfd is closed.
+func (v *VM) AssignIRQFD(eventfd int, gsi uint32) error {
+	_, err := ioctlPtr(v.gate, v.fd, "KVM_IRQFD", ioIRQFD, &irqfd{FD: uint32(eventfd), GSI: gsi})
 	return err
 }
 
