@@ -40,7 +40,8 @@ func onVM(h C.uintptr_t, c *C.priv_call, name string, fn func(m *machine) error)
 //export goVMStart
 func goVMStart(h C.uintptr_t, ms C.int64_t, cancel C.uintptr_t, c *C.priv_call) C.capsa_status {
 	return onVM(h, c, "vm.start", func(m *machine) error {
-		return wait{name: "vm.start", timeout: ms, cancel: cancel, life: m.life, run: m.Start}.begin(c)
+		// It never waits, so that the first attempt is the only one.
+		return wait{name: "vm.start", timeout: ms, cancel: cancel, life: m.life, try: true, run: m.Start}.begin(c)
 	})
 }
 
