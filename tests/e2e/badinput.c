@@ -224,9 +224,9 @@ TEST(badinput, elf, 120) {
     BROKEN("more bytes in the file than in memory", CAPSA_E_BOOT, segment.p_memsz = 4);
     BROKEN("segment in the machine's own tables", CAPSA_E_BOOT, segment.p_paddr = 0x20000);
     BROKEN("segment above the memory", CAPSA_E_CONFIG, head.e_entry = e.segment.p_paddr = 0x40000000);
-    BROKEN("segment in the device window", CAPSA_E_CONFIG, head.e_entry = e.segment.p_paddr = 0xd0100000);
+    BROKEN("segment in the device window", CAPSA_E_BOOT, head.e_entry = e.segment.p_paddr = 0xd0100000);
     BROKEN("segment that wraps in memory", CAPSA_E_BOOT, segment.p_paddr = UINT64_MAX - 4);
-    BROKEN("segment of 2^63 bytes", CAPSA_E_CONFIG, segment.p_memsz = 1ull << 63);
+    BROKEN("segment of 2^63 bytes", CAPSA_E_BOOT, segment.p_memsz = 1ull << 63);
     BROKEN("entry outside", CAPSA_E_BOOT, head.e_entry = 0x2000000);
     BROKEN("nothing to load", CAPSA_E_BOOT, segment.p_type = PT_NOTE);
     capsa_builder_free(builder);

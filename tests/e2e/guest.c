@@ -75,27 +75,43 @@ uint8_t *slurp(const char *path, size_t *len) {
 static guest running[kept];
 static int guests;
 
+/* Prints the last part of a guest's console, through a reader of its own: the test's may be in use. */
+static void report_console(capsa_vm *vm) {
+    enum { room = 1 << 20, shown = 3000 };
+    static char all[room + 1];
+    size_t total = 0, len = 0;
+    capsa_console *c = NULL;
+
+    if (capsa_vm_console(vm, &c, NULL) != CAPSA_OK) return;
+    while (total < room && capsa_console_read(c, 0, NULL, all + total, room - total, &len, NULL) == CAPSA_OK && len)
+        total += len;
+    capsa_console_free(c);
+    printf("\n-- console, last of %zu bytes:\n", total);
+    fwrite(total > shown ? all + total - shown : all, 1, total > shown ? shown : total, stdout);
+}
+
 /* Says what the test's guests were at, for a person who looks at a failure. */
 void report_guests(void) {
     for (int i = 0; i < guests; i++) {
+        capsa_vm *vm = running[i].vm;
         capsa_output *log = NULL;
-        char *json = NULL, tail[4096];
+        char *json = NULL;
         size_t len = 0;
         uint32_t state = 0;
 
-        if (capsa_vm_state(running[i].vm, &state, NULL) != CAPSA_OK) continue;
+        if (capsa_vm_state(vm, &state, NULL) != CAPSA_OK) continue;
         printf("-- guest %d: state %u", i, state);
-        if (capsa_vm_exit_json(running[i].vm, &json, NULL) == CAPSA_OK) printf(", exit %s", json);
+        if (capsa_vm_exit_json(vm, &json, NULL) == CAPSA_OK) printf(", exit %s", json);
         capsa_mem_free(json);
-        if (capsa_vm_stats_json(running[i].vm, &json, NULL) == CAPSA_OK) printf("\n-- statistics %s", json);
-        if (capsa_vm_boot_log(running[i].vm, &log, NULL) == CAPSA_OK) {
+        json = NULL;
+        if (capsa_vm_stats_json(vm, &json, NULL) == CAPSA_OK) printf("\n-- statistics %s", json);
+        capsa_mem_free(json);
+        if (capsa_vm_boot_log(vm, &log, NULL) == CAPSA_OK) {
             const char *text = capsa_output_data(log, &len);
             printf("\n-- serial port, last of %zu bytes:\n%s", len, len > 3000 ? text + len - 3000 : text);
         }
-        printf("\n-- console, not yet read:\n");
-        while (running[i].console &&
-               capsa_console_read(running[i].console, 0, NULL, tail, sizeof tail, &len, NULL) == CAPSA_OK && len)
-            fwrite(tail, 1, len, stdout);
+        capsa_output_free(log);
+        report_console(vm);
         printf("\n--\n");
     }
 }
