@@ -38,7 +38,8 @@ func plan(cfg vm.Config) []deviceSpec {
 		{place: layout.Console, build: (*machine).buildConsole, in: func(m *machine) uint64 { return m.consoleIn.n.Load() }},
 		{place: layout.Entropy, build: func(*machine) (virtio.Device, error) { return rng.New(rng.Config{}), nil }},
 	}
-	return append(specs, diskSpecs(cfg)...)
+	specs = append(specs, diskSpecs(cfg)...)
+	return append(specs, balloonSpecs(cfg)...)
 }
 
 // device is a virtio device on the machine's bus.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +95,14 @@ func diskConfig(t testing.TB, a *asm, disks ...vm.Disk) vm.Config {
 	return cfg
 }
 
+// deviceNamed finds the counters of a device.
+func deviceNamed(t testing.TB, s vm.Stats, name string) vm.DeviceStats {
+	t.Helper()
+	i := slices.IndexFunc(s.Devices, func(d vm.DeviceStats) bool { return d.Name == name })
+	require.GreaterOrEqual(t, i, 0, "no device %q", name)
+	return s.Devices[i]
+}
+
 func TestDiskRequests(t *testing.T) {
 	path := image(t)
 	guest := newDiskGuest(0).
@@ -110,7 +119,7 @@ func TestDiskRequests(t *testing.T) {
 	require.Equal(t, "0sector 03"+"0"+"0"+"0serial"+"1", out.String())
 
 	all := m.Stats()
-	stats := all.Devices[len(all.Devices)-2] // the entropy device comes after it
+	stats := deviceNamed(t, all, "disk 0")
 	require.Equal(t, vm.DeviceStats{
 		Name: "disk 0", VirtioID: 2, Kicks: stats.Kicks, Interrupts: stats.Interrupts, Requests: 5, BytesIn: 512, BytesOut: 512,
 		Resets: stats.Resets, Disk: &vm.DiskStats{Reads: 1, Writes: 1, Flushes: 1, Refused: 1},
@@ -211,8 +220,7 @@ func TestDiskErrors(t *testing.T) {
 	require.Equal(t, 0, e.Disk)
 	require.Contains(t, e.Message, "write at sector 9 of "+path)
 	require.Contains(t, e.Message, "operation not permitted")
-	stats := m.Stats()
-	require.Equal(t, uint64(1), stats.Devices[len(stats.Devices)-2].Errors)
+	require.Equal(t, uint64(1), deviceNamed(t, m.Stats(), "disk 0").Errors)
 }
 
 // TestDiskLocked: an image that a machine writes is nobody else's, until that

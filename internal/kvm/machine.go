@@ -12,6 +12,7 @@ import (
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
 	"github.com/libcapsa/libcapsa/internal/kvm/legacy"
+	"github.com/libcapsa/libcapsa/internal/virtio/balloon"
 	"github.com/libcapsa/libcapsa/internal/virtio/console"
 	"github.com/libcapsa/libcapsa/internal/vm"
 )
@@ -35,6 +36,7 @@ type machine struct {
 	devices     []*device // in the order in which the guest finds them
 	disks       []*disk   // in the order of cfg.Disks
 	console     *console.Device
+	balloon     *balloon.Device // nil: there is none
 	consoleIn   meter
 	power       *legacy.Power
 	// Both writers that may carry the kernel's last words.
@@ -48,6 +50,8 @@ type machine struct {
 	timeline timeline
 	timer    *time.Timer // of cfg.Timeout; nil without one; guarded by mu
 	stuck    *time.Timer // calls abandonDisks; nil without any, and until the machine ends; guarded by mu
+
+	targetMu sync.Mutex // serialises SetMemoryTarget; taken before mu
 
 	opMu sync.Mutex // serialises Start, Pause and Resume; taken before mu
 

@@ -42,8 +42,10 @@ func (m *machine) Stats() vm.Stats {
 			ConsoleOpen:      m.timeline.consoleOpen.get(),
 			Ended:            m.timeline.ended.get(),
 		},
-		Memory: m.cfg.Memory,
-		CPUs:   m.cfg.CPUs,
+		Memory:   m.cfg.Memory,
+		Resident: m.mem.Resident(),
+		CPUs:     m.cfg.CPUs,
+		Balloon:  m.balloonStats(),
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	FeatureEntropy       Feature = "entropy"        // an entropy device
 	FeatureBootLinux     Feature = "boot-linux"     // direct boot of a Linux kernel
 	FeatureDisk          Feature = "disk"           // disks
+	FeatureBalloon       Feature = "balloon"        // SetMemoryTarget, and free memory goes back to the host
 )
 
 // Needs lists the features without which a machine cannot be what c says.

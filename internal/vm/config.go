@@ -56,7 +56,8 @@ type Config struct {
 	CPUs    int    // number of vCPUs, at least 1
 	Memory  uint64 // bytes, a multiple of 1 MiB
 	Console ConsoleConfig
-	Disks   []Disk        // in the order in which the guest sees them
+	Disks   []Disk // in the order in which the guest sees them
+	Balloon BalloonConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
 }

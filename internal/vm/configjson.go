@@ -28,6 +28,7 @@ const MaxConfigJSON = 1 << 20
 //	  "memory_mib": 512,
 //	  "console": {"ring_size": 1048576, "cols": 80, "rows": 24},
 //	  "disks": [{"path": "/images/debian.qcow2", "root": true}], // see diskJSON
+//	  "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}, // see balloonJSON
 //	  "timeout_ms": 60000,
 //	  "backend": "kvm"
 //	}
@@ -43,6 +44,7 @@ type configJSON struct {
 	MemoryMiB *uint64      `json:"memory_mib,omitempty"`
 	Console   *consoleJSON `json:"console,omitempty"`
 	Disks     []diskJSON   `json:"disks,omitempty"`
+	Balloon   *balloonJSON `json:"balloon,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
 }
@@ -97,6 +99,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Backend: text("backend", c.Backend),
 		Console: &consoleJSON{RingSize: &c.Console.RingSize, Cols: &c.Console.Cols, Rows: &c.Console.Rows},
 		Disks:   encodeDisks(c.Disks, &p),
+		Balloon: encodeBalloon(c.Balloon),
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
@@ -174,6 +177,7 @@ func (in *configJSON) apply(c *Config) error {
 			c.Disks = append(c.Disks, d.disk())
 		}
 	}
+	in.Balloon.apply(&c.Balloon)
 	var p Problems
 	if m := in.MemoryMiB; m != nil {
 		if *m > MaxMemory/MiB { // also keeps the product from wrapping
@@ -206,6 +210,7 @@ var schema = map[string][]string{
 	"":              keysOf(reflect.TypeFor[configJSON]()),
 	"boot":          keysOf(reflect.TypeFor[bootJSON]()),
 	"console":       keysOf(reflect.TypeFor[consoleJSON]()),
+	"balloon":       keysOf(reflect.TypeFor[balloonJSON]()),
 	"disks[]":       keysOf(reflect.TypeFor[diskJSON]()),
 	"disks[].limit": keysOf(reflect.TypeFor[diskLimitJSON]()),
 }

@@ -23,6 +23,7 @@ const fullJSON = `{
      "limit": {"iops": 1, "iops_burst": 2, "bytes_per_sec": 3, "bytes_burst": 4}},
     {"path": "/c.qcow2", "read_only": true}
   ],
+  "balloon": {"enabled": true, "reporting": false, "deflate_on_oom": true},
   "timeout_ms": 1500,
   "backend": "kvm"
 }`
@@ -40,6 +41,7 @@ func fullConfig() vm.Config {
 				Limit: vm.DiskLimit{IOPS: 1, IOPSBurst: 2, BytesPerSec: 3, BytesBurst: 4}},
 			{Path: "/c.qcow2", ReadOnly: true},
 		},
+		Balloon: vm.BalloonConfig{NoReporting: true},
 		Timeout: 1500 * time.Millisecond,
 		Backend: "kvm",
 	}

@@ -62,12 +62,20 @@ type Machine interface {
 	// legal until the machine ends.
 	ResizeConsole(cols, rows uint16) error
 
+	// SetMemoryTarget asks the guest to make do with that many bytes of its memory;
+	// 0: with all of it. It returns at once; Stats tell how far the guest is. A
+	// driver that comes later is asked too, so this is legal until the machine
+	// ends. Errors of their own: KindInvalidArg, more than the machine has;
+	// KindUnsupported, no balloon.
+	SetMemoryTarget(bytes uint64) error
+
 	// Done is closed when the machine has ended: no vCPU runs any more.
 	Done() <-chan struct{}
 	// Exit is the exit record; the zero Exit before Done is closed.
 	Exit() Exit
 
-	// Stats is a snapshot of the counters, legal at any time.
+	// Stats is a snapshot of the counters, legal at any time. It asks the guest for
+	// fresh statistics of its memory, which a later call has.
 	Stats() Stats
 
 	// Close kills the machine if need be (CauseKilled), releases everything and

@@ -2,15 +2,18 @@ package vm
 
 import "time"
 
-// Stats is a snapshot of a machine's counters. Counters only grow; a snapshot is
-// not atomic across counters. Durations are encoded in JSON as nanoseconds.
+// Stats is a snapshot of a machine's counters. Counters only grow, but for sizes of
+// memory; a snapshot is not atomic across counters. Durations are encoded in JSON as
+// nanoseconds.
 type Stats struct {
 	Exits    map[string]uint64 `json:"exits,omitempty"`   // exits to user space by reason: "io", "mmio"
 	Devices  []DeviceStats     `json:"devices,omitempty"` // in the order of their addresses
 	Timeline Timeline          `json:"timeline"`
-	Memory   uint64            `json:"memory"` // bytes of guest memory
+	Memory   uint64            `json:"memory"`   // bytes of guest memory
+	Resident uint64            `json:"resident"` // bytes of the host's memory that the guest's takes now; 0 after the end
 	CPUs     int               `json:"cpus"`
-	OOMKills uint64            `json:"oom_kills"` // programs that the guest's kernel killed for want of memory
+	OOMKills uint64            `json:"oom_kills"`         // programs that the guest's kernel killed for want of memory
+	Balloon  *BalloonStats     `json:"balloon,omitempty"` // nil: there is none
 }
 
 // DeviceStats are the counters of one device, kept over its resets by the driver.

@@ -77,6 +77,8 @@ func Conformance(t *testing.T, backend vm.Backend, guests Guests) {
 		{"console input", "Echo", guests.Echo, testInput},
 		{"console input in bulk", "Echo", guests.Echo, testInputBulk},
 		{"output stops while paused", "Echo", guests.Echo, testPausedOutput},
+		{"memory target", "Spin", guests.Spin, testMemoryTarget},
+		{"no balloon", "Spin", guests.Spin, testNoBalloon},
 		{"two machines", "Echo", guests.Echo, testTwoMachines},
 		{"stats", "Echo", guests.Echo, testStats},
 		{"nil host", "PowerOff", guests.PowerOff, testNilHost},

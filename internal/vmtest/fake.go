@@ -23,7 +23,7 @@ type Fake struct {
 	Caps vm.Capabilities
 
 	// Faults to inject; each is returned by the call of that name.
-	CapabilitiesErr, NewErr, StartErr, PauseErr, ResumeErr, PowerButtonErr, ResizeErr, CloseErr error
+	CapabilitiesErr, NewErr, StartErr, PauseErr, ResumeErr, PowerButtonErr, ResizeErr, MemoryTargetErr, CloseErr error
 
 	live atomic.Int64
 }
@@ -81,7 +81,7 @@ func NewFake() *Fake {
 			Features: map[vm.Feature]bool{
 				vm.FeatureBootLinux: true, vm.FeatureConsole: true, vm.FeatureConsoleResize: true,
 				vm.FeatureEarlyConsole: true, vm.FeaturePause: true, vm.FeaturePowerButton: true,
-				vm.FeatureDisk: true,
+				vm.FeatureDisk: true, vm.FeatureBalloon: true,
 			},
 			Detail: map[string]string{"guests": "Go functions"},
 		},

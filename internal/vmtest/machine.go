@@ -33,6 +33,7 @@ type machine struct {
 	timeline vm.Timeline   // guarded by mu
 	stats    vm.DeviceStats
 	size     [2]uint16 // of the console; guarded by mu
+	target   uint64    // of memory, bytes; guarded by mu
 
 	release sync.Once
 }
@@ -47,6 +48,7 @@ func newMachine(f *Fake, cfg vm.Config, host vm.Host, program Program) *machine 
 		state: vm.StateCreated, resumed: make(chan struct{}),
 	}
 	m.stats.Name = "console"
+	m.target = m.cfg.Memory
 	m.size = [2]uint16{m.cfg.Console.Cols, m.cfg.Console.Rows}
 	close(m.resumed)
 	if host.Input != nil {
@@ -203,6 +205,26 @@ func (m *machine) ResizeConsole(cols, rows uint16) error {
 	return nil
 }
 
+func (m *machine) SetMemoryTarget(bytes uint64) error {
+	const op = "set memory target"
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.check(op, vm.StateStopped); err != nil {
+		return err
+	}
+	if err := m.cfg.CheckMemoryTarget(op, bytes); err != nil {
+		return err
+	}
+	if m.fake.MemoryTargetErr != nil {
+		return m.fake.MemoryTargetErr
+	}
+	m.target = bytes
+	if bytes == 0 {
+		m.target = m.cfg.Memory
+	}
+	return nil
+}
+
 func (m *machine) Done() <-chan struct{} { return m.done }
 
 func (m *machine) Exit() vm.Exit {
@@ -217,13 +239,20 @@ func (m *machine) Exit() vm.Exit {
 func (m *machine) Stats() vm.Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return vm.Stats{
+	stats := vm.Stats{
 		Exits:    map[string]uint64{"fake": m.stats.Requests},
 		Devices:  []vm.DeviceStats{m.stats},
 		Timeline: m.timeline,
 		Memory:   m.cfg.Memory,
 		CPUs:     m.cfg.CPUs,
 	}
+	if !m.cfg.Balloon.Off { // a guest that is asked obeys at once
+		stats.Balloon = &vm.BalloonStats{Driver: true, Target: m.target, Current: m.target}
+	}
+	if !m.state.Final() {
+		stats.Resident = m.target
+	}
+	return stats
 }
 
 func (m *machine) Close() error {

@@ -117,6 +117,50 @@ func testStats(r *run) {
 	require.Positive(r, names["console"].Requests)
 }
 
+// testMemoryTarget: what is asked for is remembered, before the start as well, and
+// what cannot be changes nothing.
+func testMemoryTarget(r *run) {
+	caps, err := r.suite.backend.Capabilities()
+	require.NoError(r, err)
+	if !caps.Has(vm.FeatureBalloon) {
+		r.refused(vm.KindUnsupported, "memory target", r.m.SetMemoryTarget(0))
+		require.Nil(r, r.m.Stats().Balloon)
+		return
+	}
+	target := func() uint64 {
+		r.Helper()
+		require.NotNil(r, r.m.Stats().Balloon)
+		return r.m.Stats().Balloon.Target
+	}
+	full := r.cfg.Memory
+	require.Equal(r, full, target())
+	require.NoError(r, r.m.SetMemoryTarget(full/2))
+	require.Equal(r, full/2, target())
+	r.start()
+	for _, bytes := range []uint64{full, full - vm.MiB, vm.MiB} {
+		require.NoError(r, r.m.SetMemoryTarget(bytes))
+		require.Equal(r, bytes, target())
+	}
+	for _, bytes := range []uint64{full + 1, 1<<64 - 1} {
+		r.refused(vm.KindInvalidArg, "more than there is", r.m.SetMemoryTarget(bytes))
+		require.Equal(r, vm.MiB, target())
+	}
+	require.NoError(r, r.m.Pause())
+	require.NoError(r, r.m.SetMemoryTarget(0))
+	require.Equal(r, full, target())
+	r.kill(vm.CauseKilled)
+	require.NoError(r, r.m.Close())
+	require.Zero(r, r.m.Stats().Resident)
+}
+
+func testNoBalloon(r *run) {
+	r.cfg.Balloon.Off = true
+	other := r.another()
+	other.start()
+	r.refused(vm.KindUnsupported, "memory target", other.m.SetMemoryTarget(r.cfg.Memory/2))
+	require.Nil(r, other.m.Stats().Balloon)
+}
+
 // testNilHost: a caller that lends nothing.
 func testNilHost(r *run) {
 	m, err := r.suite.backend.New(r.cfg.Clone(), vm.Host{})
