@@ -2,6 +2,7 @@ package blk
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -55,7 +56,8 @@ const maxWait = 365 * 24 * time.Hour
 
 // limiter is a disk's limit, shared by its queues.
 type limiter struct {
-	start time.Time // of the clock
+	start time.Time   // of the clock
+	bound atomic.Bool // there is a limit
 
 	mu      sync.Mutex
 	ops     bucket        // guarded by mu
@@ -76,20 +78,24 @@ func (x *limiter) set(l Limit) {
 	now := time.Since(x.start)
 	x.ops = newBucket(l.IOPS, l.IOPSBurst, now)
 	x.bytes = newBucket(l.Bandwidth, l.Burst, now)
+	x.bound.Store(l.IOPS != 0 || l.Bandwidth != 0)
 	if x.changed != nil {
 		close(x.changed)
 	}
 	x.changed = make(chan struct{})
 }
 
+// bounds says whether there is a limit.
+func (x *limiter) bounds() bool { return x.bound.Load() }
+
 // charge takes the tokens of a request that moves n bytes and returns how long
 // it has to wait. changed ends the wait.
 func (x *limiter) charge(n uint64) (wait time.Duration, changed <-chan struct{}) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.ops.rate == 0 && x.bytes.rate == 0 {
+	if !x.bounds() {
 		return 0, nil
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	now := time.Since(x.start)
 	return max(x.ops.take(1, now), x.bytes.take(float64(n), now)), x.changed
 }

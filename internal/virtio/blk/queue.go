@@ -22,9 +22,15 @@ const (
 	maxHelpers = 4096
 	// maxIdle is how many workers stay when there is nothing to do for them.
 	maxIdle = 4
-	// slowAfter is the mean time of a request above which it is worth to wake
-	// another worker first: several times what that costs.
-	slowAfter = 40 * time.Microsecond
+	// leastSlow and mostSlow bound the mean time of a request from which on it
+	// is worth to wake another worker first: between them it is twice what
+	// that was seen to take, which differs a hundredfold between machines.
+	leastSlow = 20 * time.Microsecond
+	mostSlow  = 100 * time.Microsecond
+	// wakeWeight: a wake-up contributes 1/4 to the mean, and each request that
+	// is served by the holder while others wait makes the mean 1/256 smaller,
+	// so that it is tried again what a wake-up takes.
+	wakeWeight, wakeDecay = 4, 256
 	// maxCost bounds what one request contributes to the mean, so that a
 	// stall of the host is forgotten after some dozens of quick requests.
 	maxCost = time.Millisecond
@@ -95,7 +101,9 @@ type queue struct {
 	crowd   int           // requests left for which the driver counts as crowded; guarded by mu
 	stats   Stats         // guarded by mu
 
-	cost [numClasses]time.Duration // mean time of a request; guarded by mu
+	cost   [numClasses]time.Duration // mean time of a request; guarded by mu
+	wake   time.Duration             // mean time from handing the baton over to its arrival; guarded by mu
+	handed time.Duration             // when it was; 0: it has arrived; guarded by mu
 
 	guard   *time.Timer // calls watch; nil until first needed; guarded by mu
 	armed   bool        // guarded by mu
@@ -113,7 +121,7 @@ func startQueue(d *Device, a virtio.Activation, i int) (*queue, error) {
 		crewMax: min(maxCrew, int(a.Queues[i].Config().Size)),
 		quit:    make(chan struct{}), done: make(chan struct{}),
 	}
-	q.cost[classSync] = maxCost // until it is known better
+	q.cost[classSync], q.wake = maxCost, leastSlow // until it is known better
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.holder = q.hire()
@@ -187,7 +195,7 @@ func (q *queue) handOver() bool {
 		q.stats.Stalls++
 		return false
 	}
-	q.holder, q.inline = next, false
+	q.holder, q.inline, q.handed = next, false, q.now()
 	next.turn <- struct{}{} // room for one: who has no baton has no turn waiting
 	return true
 }
@@ -221,13 +229,9 @@ func (q *queue) announce() bool {
 // whether there is one. nil: there is none. The error is a fault of the
 // driver. Preconditions: mu is held; the queue has not stopped.
 func (q *queue) take() (*virtq.Chain, error) {
-	c := q.ahead
-	q.ahead = nil
-	if c == nil {
-		var err error
-		if c, err = q.vq.Pop(); err != nil || c == nil {
-			return nil, err
-		}
+	c, err := q.takeOne()
+	if err != nil || c == nil {
+		return nil, err
 	}
 	// A fault of the one behind is kept by the ring and returned when its turn
 	// comes.
@@ -236,14 +240,40 @@ func (q *queue) take() (*virtq.Chain, error) {
 	return c, nil
 }
 
+// takeOne takes the next request off the ring. Preconditions: mu is held; the queue
+// has not stopped.
+func (q *queue) takeOne() (*virtq.Chain, error) {
+	if c := q.ahead; c != nil {
+		q.ahead = nil
+		return c, nil
+	}
+	return q.vq.Pop()
+}
+
+// slowAfter is the mean time of requests from which on they are worth a wake-up.
+// Preconditions: mu is held.
+func (q *queue) slowAfter() time.Duration { return max(leastSlow, min(2*q.wake, mostSlow)) }
+
+// arrived notes how long the baton took to arrive. Preconditions: mu is held.
+func (q *queue) arrived(now time.Duration) {
+	if q.handed != 0 {
+		q.wake += (now - q.handed - q.wake) / wakeWeight
+		q.handed = 0
+	}
+}
+
 // shares decides whether the baton goes to somebody else before this request
 // is served. overlap says that it was waiting when the one before ended.
 // Preconditions: mu is held.
 func (q *queue) shares(r *request, overlap bool) bool {
-	if q.cost[classOf(r.kind)] < slowAfter {
+	others := q.vq.InFlight() > 1
+	if q.cost[classOf(r.kind)] < q.slowAfter() {
+		if others {
+			q.wake -= q.wake / wakeDecay
+		}
 		return false
 	}
-	switch others := q.vq.InFlight() > 1; {
+	switch {
 	case others || overlap:
 		q.crowd = crowded
 	case q.crowd > 0:
@@ -294,7 +324,7 @@ func (q *queue) relieve() (notify bool) {
 	if q.serial == q.watched {
 		notify = q.announce()
 		mean := &q.cost[classOf(q.holder.req.kind)]
-		*mean = max(*mean, slowAfter) // for those behind it
+		*mean = max(*mean, mostSlow) // for those behind it
 		if q.handOver() {
 			return notify
 		}

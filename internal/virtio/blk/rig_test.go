@@ -175,7 +175,7 @@ type rig struct {
 	event bool
 	seen  uint16   // used index
 	free  []uint16 // slots
-	used  [slots][]block
+	used  [slots][]piece
 	pool  map[uint64][]uint64 // addresses by size
 	open  map[uint16]*pending
 }
@@ -214,7 +214,7 @@ func (r *rig) start(features uint64) *rig {
 	r.ring = r.Queue(0).Raw
 	r.event = r.Negotiated&virtiotest.FeatureEventIdx != 0
 	r.seen, r.free, r.open = 0, nil, map[uint16]*pending{}
-	r.used, r.pool = [slots][]block{}, map[uint64][]uint64{}
+	r.used, r.pool = [slots][]piece{}, map[uint64][]uint64{}
 	for i := range uint16(slots) {
 		r.free = append(r.free, i)
 	}
@@ -228,8 +228,8 @@ func header(kind uint32, sector uint64) []byte {
 	return b
 }
 
-// block is guest memory of a request. It is used again with its slot.
-type block struct{ addr, size uint64 }
+// piece is guest memory of a request. It is used again with its slot.
+type piece struct{ addr, size uint64 }
 
 // guest copies p to guest memory that belongs to a slot.
 func (r *rig) guest(slot uint16, p []byte) uint64 {
@@ -244,7 +244,7 @@ func (r *rig) guest(slot uint16, p []byte) uint64 {
 	} else {
 		addr = r.Alloc(size)
 	}
-	r.used[slot] = append(r.used[slot], block{addr, size})
+	r.used[slot] = append(r.used[slot], piece{addr, size})
 	require.NoError(r.t, r.mem.WriteAt(p, addr))
 	return addr
 }

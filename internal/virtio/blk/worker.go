@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libcapsa/libcapsa/internal/virtio"
+	"github.com/libcapsa/libcapsa/internal/virtio/virtq"
 )
 
 // worker is one goroutine of a queue's crew.
@@ -82,6 +83,7 @@ func (w *worker) run() {
 		case end:
 			if v.fault != nil {
 				q.signal.Fail(v.fault)
+				q.kick.Poke() // the holder, if that is another worker
 			}
 			return
 		}
@@ -114,19 +116,51 @@ func (w *worker) step() verdict {
 		w.state, overlap = empty, true
 	}
 	if q.holder != w {
-		v := verdict{next: park, notify: q.announce()}
-		if len(q.idle) >= maxIdle {
-			v.next = w.retire(nil).next
-		} else {
-			q.idle = append(q.idle, w)
-		}
-		return v
+		return w.help(now)
 	}
 	q.inline = false
+	q.arrived(now)
 	if w.state == ready {
 		return w.begin(now, false)
 	}
 	return w.takeNext(now, overlap)
+}
+
+// help is the step of a worker without the baton: it takes what is on the ring, for
+// which the holder has not woken up yet, or else rests. Preconditions: queue.mu is
+// held.
+func (w *worker) help(now time.Duration) verdict {
+	q := w.q
+	if !q.dev.limiter.bounds() { // else requests go on in their order
+		c, err := q.takeOne()
+		if err == nil && c != nil {
+			err = w.accept(c)
+		}
+		switch {
+		case err != nil:
+			return w.retire(err)
+		case c != nil:
+			w.began = now
+			return verdict{next: serve, notify: q.announce()}
+		}
+	}
+	v := verdict{next: park, notify: q.announce()}
+	if len(q.idle) >= maxIdle {
+		w.ended, v.next = true, end
+	} else {
+		q.idle = append(q.idle, w)
+	}
+	return v
+}
+
+// accept reads the header of a request. The error is a fault. Preconditions:
+// queue.mu is held.
+func (w *worker) accept(c *virtq.Chain) error {
+	if err := w.req.parse(c); err != nil {
+		return w.q.vq.Fail(c.Head, err)
+	}
+	w.state = ready
+	return nil
 }
 
 // takeNext takes a request off the ring. overlap: the worker has just served
@@ -141,16 +175,11 @@ func (w *worker) takeNext(now time.Duration, overlap bool) verdict {
 		c, err = q.take() // it came in between and is not kicked for
 	}
 	if err == nil {
-		if bad := w.req.parse(c); bad != nil {
-			err = q.vq.Fail(c.Head, bad)
-		}
+		err = w.accept(c)
 	}
 	if err != nil {
-		v := w.retire(err)
-		v.notify = q.announce()
-		return v
+		return w.retire(err)
 	}
-	w.state = ready
 	if delay, changed := q.dev.limiter.charge(w.req.moves()); delay > 0 {
 		q.stats.Throttled++
 		return verdict{next: throttle, notify: q.announce(), delay: delay, changed: changed}
@@ -176,15 +205,16 @@ func (w *worker) begin(now time.Duration, overlap bool) verdict {
 	return v
 }
 
-// retire ends the worker: because the crew is large enough, or, with the
-// queue, because it has stopped or has met a fault. Preconditions: queue.mu is
-// held.
+// retire ends the worker with its queue, which has stopped or has met a fault.
+// What was served before that is announced. Preconditions: queue.mu is held.
 func (w *worker) retire(fault error) verdict {
 	w.ended = true
+	v := verdict{next: end, fault: fault}
 	if fault != nil {
+		v.notify = w.q.announce()
 		w.q.halt()
 	}
-	return verdict{next: end, fault: fault}
+	return v
 }
 
 // kickBroke ends the queue when its kick does.
