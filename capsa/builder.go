@@ -40,7 +40,8 @@ func FromConfig(cfg Config) *Builder { return &Builder{cfg: cfg.WithDefaults()} 
 //	 "cpus": 2, "memory_mib": 512, "name": "web", "timeout_ms": 60000,
 //	 "console": {"ring_size": 1048576, "cols": 80, "rows": 24}, "backend": "kvm",
 //	 "disks": [{"path": "debian.qcow2", "temporary": true, "root": true},
-//	           {"path": "data.img", "format": "raw", "serial": "data", "limit": {"iops": 500}}]}
+//	           {"path": "data.img", "format": "raw", "serial": "data", "limit": {"iops": 500}}],
+//	 "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}}
 func FromJSON(data []byte) (*Builder, error) {
 	cfg := vm.DefaultConfig()
 	if err := cfg.UnmarshalJSON(data); err != nil {

@@ -17,6 +17,7 @@ const (
 // features are the things that this build of the library knows, besides its
 // backends. Whether they work on this host is for Doctor to say.
 var features = map[string]bool{
+	"balloon":        true,
 	"boot-linux":     true,
 	"console":        true,
 	"console-expect": true,
@@ -32,7 +33,7 @@ var features = map[string]bool{
 }
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
-// one of "boot-linux", "console", "console-expect", "console-resize",
+// one of "balloon", "boot-linux", "console", "console-expect", "console-resize",
 // "console-run", "disk", "events", "metrics", "pause", "power-button",
 // "stop-in-stages", "timeout". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {

@@ -132,6 +132,24 @@ func perDisk(name, help string, value func(d *DiskStats) uint64) family {
 	}}
 }
 
+// perBalloon is a family with one value of each machine that has a balloon.
+func perBalloon(name, kind, help string, value func(b *BalloonStats) uint64) family {
+	return family{name, kind, help, func(s *scrape, tell func(string, ...string)) {
+		if b := s.stats.Balloon; b != nil {
+			tell(count(value(b)))
+		}
+	}}
+}
+
+// perGuest is a family with one value of each machine whose guest says so.
+func perGuest(name, help string, value func(g *GuestMemory) uint64) family {
+	return family{name, "gauge", help, func(s *scrape, tell func(string, ...string)) {
+		if b := s.stats.Balloon; b != nil && b.Guest != nil {
+			tell(count(value(b.Guest)))
+		}
+	}}
+}
+
 // families are the metrics, in the order of the text.
 var families = []family{
 	{"vm_state", "gauge", "State of the machine: 1 for the one it is in.", func(s *scrape, tell func(string, ...string)) {
@@ -145,6 +163,14 @@ var families = []family{
 	}},
 	one("vm_cpus", "gauge", "Virtual processors.", func(s *scrape) uint64 { return uint64(s.stats.CPUs) }),
 	one("vm_memory_bytes", "gauge", "Memory of the guest.", func(s *scrape) uint64 { return s.stats.Memory }),
+	one("vm_memory_resident_bytes", "gauge", "Memory of the host that the guest's takes.", func(s *scrape) uint64 { return s.stats.Resident }),
+	perBalloon("vm_memory_target_bytes", "gauge", "Memory that the guest shall make do with.", func(b *BalloonStats) uint64 { return b.Target }),
+	perBalloon("vm_memory_current_bytes", "gauge", "Memory that the guest says it makes do with.", func(b *BalloonStats) uint64 { return b.Current }),
+	perBalloon("vm_memory_reported_bytes_total", "counter", "Memory that went back to the host because it was free.",
+		func(b *BalloonStats) uint64 { return b.Reported }),
+	perGuest("vm_guest_memory_free_bytes", "Memory that the guest's kernel says is used for nothing.", func(g *GuestMemory) uint64 { return g.Free }),
+	perGuest("vm_guest_memory_available_bytes", "Memory that the guest's kernel says programs could have.",
+		func(g *GuestMemory) uint64 { return g.Available }),
 	{"vm_exits_total", "counter", "Exits from the guest to user space.", func(s *scrape, tell func(string, ...string)) {
 		for _, reason := range slices.Sorted(maps.Keys(s.stats.Exits)) {
 			tell(count(s.stats.Exits[reason]), "reason", reason)

@@ -24,6 +24,8 @@ type (
 	DiskFormat = vm.DiskFormat
 	// DiskLimit bounds the rate of a disk's requests.
 	DiskLimit = vm.DiskLimit
+	// BalloonConfig is how memory that the guest does without goes back to the host.
+	BalloonConfig = vm.BalloonConfig
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
@@ -39,6 +41,10 @@ type (
 	DeviceStats = vm.DeviceStats
 	// DiskStats are the counters that only disks have.
 	DiskStats = vm.DiskStats
+	// BalloonStats say how far the guest is with its memory target.
+	BalloonStats = vm.BalloonStats
+	// GuestMemory is what the guest's kernel says of its memory.
+	GuestMemory = vm.GuestMemory
 	// Timeline says when things happened.
 	Timeline = vm.Timeline
 	// Event is something that happened to a machine.

@@ -198,6 +198,18 @@ typedef struct capsa_disk_options {
 #define CAPSA_DISK_OPTIONS_INIT                                                                                       \
     { sizeof(capsa_disk_options), 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0 }
 
+/* How memory that the guest does without goes back to the host. All of it is on unless a flag says otherwise. Since
+ * 0.1. */
+#define CAPSA_BALLOON_OFF 1               /* no balloon: the host keeps all that the guest has ever touched */
+#define CAPSA_BALLOON_NO_REPORTING 2      /* the guest does not give back by itself what is free */
+#define CAPSA_BALLOON_NO_DEFLATE_ON_OOM 4 /* it kills programs rather than take back what it was asked for */
+typedef struct capsa_balloon_options {
+    uint32_t size;  /* sizeof(capsa_balloon_options) */
+    uint32_t flags; /* CAPSA_BALLOON_... */
+} capsa_balloon_options;
+#define CAPSA_BALLOON_OPTIONS_INIT                                                                                    \
+    { sizeof(capsa_balloon_options), 0 }
+
 /* How long each stage of capsa_vm_stop_in_stages may take, in milliseconds: -1 for ever, 0 leaves it out. Since 0.1. */
 typedef struct capsa_stop_options {
     uint32_t size;           /* sizeof(capsa_stop_options) */
@@ -222,27 +234,38 @@ typedef struct capsa_stop_outcome {
 
 /* Counters of a machine, and its time line: each time is since the making of the machine began; 0: not yet. Since 0.1. */
 typedef struct capsa_stats {
-    uint32_t size;                 /* sizeof(capsa_stats) */
-    uint32_t state;                /* CAPSA_STATE_... */
-    uint32_t cpus;                 /* virtual processors */
-    uint32_t devices;              /* how many capsa_vm_device_stats knows */
-    uint64_t memory_bytes;         /* of the guest */
-    uint64_t exits;                /* exits from the guest to user space: the next three together */
-    uint64_t exits_io;             /* for accesses to ports */
-    uint64_t exits_mmio;           /* for accesses to registers in memory */
-    uint64_t exits_other;          /* for other reasons; capsa_vm_stats_json has each */
-    uint64_t oom_kills;            /* programs that the guest's kernel killed for want of memory */
-    uint64_t events_lost;          /* events that nobody fetched in time */
-    uint64_t created_ns;           /* the machine had been made */
-    uint64_t started_ns;           /* capsa_vm_start was done */
-    uint64_t first_instruction_ns; /* a processor entered the guest */
-    uint64_t first_exit_ns;        /* the guest first used a device: its kernel, unpacked, has begun */
-    uint64_t drivers_up_ns;        /* its first virtio driver came up */
-    uint64_t console_open_ns;      /* it first wrote to its console */
-    uint64_t ended_ns;             /* the machine had ended */
+    uint32_t size;                  /* sizeof(capsa_stats) */
+    uint32_t state;                 /* CAPSA_STATE_... */
+    uint32_t cpus;                  /* virtual processors */
+    uint32_t devices;               /* how many capsa_vm_device_stats knows */
+    uint64_t memory_bytes;          /* of the guest */
+    uint64_t exits;                 /* exits from the guest to user space: the next three together */
+    uint64_t exits_io;              /* for accesses to ports */
+    uint64_t exits_mmio;            /* for accesses to registers in memory */
+    uint64_t exits_other;           /* for other reasons; capsa_vm_stats_json has each */
+    uint64_t oom_kills;             /* programs that the guest's kernel killed for want of memory */
+    uint64_t events_lost;           /* events that nobody fetched in time */
+    uint64_t created_ns;            /* the machine had been made */
+    uint64_t started_ns;            /* capsa_vm_start was done */
+    uint64_t first_instruction_ns;  /* a processor entered the guest */
+    uint64_t first_exit_ns;         /* the guest first used a device: its kernel, unpacked, has begun */
+    uint64_t drivers_up_ns;         /* its first virtio driver came up */
+    uint64_t console_open_ns;       /* it first wrote to its console */
+    uint64_t ended_ns;              /* the machine had ended */
+    uint64_t resident_bytes;        /* memory of the host that the guest's takes now; 0 after the end */
+    uint64_t target_bytes;          /* memory that the guest shall make do with: capsa_vm_set_memory_target */
+    uint64_t current_bytes;         /* memory that it makes do with, as it says */
+    uint64_t inflated_bytes;        /* went back to the host because of a target, so far */
+    uint64_t deflated_bytes;        /* was taken again, so far */
+    uint64_t reported_bytes;        /* went back to the host because it was free, so far */
+    uint64_t guest_free_bytes;      /* used for nothing, as the guest's kernel says */
+    uint64_t guest_available_bytes; /* programs could have it, as the guest's kernel says */
+    uint64_t guest_said_ns;         /* how long ago the guest said so; 0: it has not */
+    uint32_t balloon;  /* 0: none, or the guest has no driver for it; 1: it has; 2: and reports free memory */
+    uint32_t reserved; /* 0 */
 } capsa_stats;
 #define CAPSA_STATS_INIT                                                                                              \
-    { sizeof(capsa_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(capsa_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Counters of one device, kept when the guest resets it. Since 0.1. */
 typedef struct capsa_device_stats {
@@ -447,6 +470,10 @@ CAPSA_API capsa_status capsa_builder_set_console(capsa_builder *builder, const c
 CAPSA_API capsa_status capsa_builder_add_disk(capsa_builder *builder, const char *path,
                                               const capsa_disk_options *options, capsa_error **err);
 
+/* Sets how memory that the guest does without goes back to the host. NULL options: all of it is on. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_balloon_options *options,
+                                                 capsa_error **err);
+
 /* Writes the description as JSON into *json (free it with capsa_mem_free). Errors: HANDLE, NO_MEMORY. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err);
 
@@ -504,6 +531,15 @@ CAPSA_API capsa_status capsa_vm_pause(capsa_vm *vm, capsa_error **err);
 /* Lets paused processors run on. Errors: STATE. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_resume(capsa_vm *vm, capsa_error **err);
 
+/*
+ * Asks the guest to make do with that many bytes of its memory; 0, or all of it, ends that. It returns at once:
+ * capsa_vm_stats has the target, how far the guest is, and how much of the host the machine takes. At any time before
+ * the end: a guest whose driver is not up yet is asked when it is; one without a driver never does anything. A target
+ * that the guest cannot reach makes it use all it has, and try again five times a second.
+ * Errors: INVALID_ARG (more than the machine has), UNSUPPORTED (it has no balloon), STATE (it has ended). Since 0.1.
+ */
+CAPSA_API capsa_status capsa_vm_set_memory_target(capsa_vm *vm, uint64_t bytes, capsa_error **err);
+
 /* Writes the state, CAPSA_STATE_..., to *state. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err);
 
@@ -511,6 +547,7 @@ CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error
 CAPSA_API capsa_status capsa_vm_stats_json(capsa_vm *vm, char **json, capsa_error **err);
 
 /* Writes the machine's counters and time line to *stats; also after the end. A snapshot is not atomic across counters.
+ * What the guest says of its memory is from the last time; the call asks it for the next, and does not wait for that.
  * Errors: INVALID_ARG (size of *stats). Since 0.1. */
 CAPSA_API capsa_status capsa_vm_stats(capsa_vm *vm, capsa_stats *stats, capsa_error **err);
 

@@ -105,6 +105,18 @@ capsa_status capsa_builder_add_disk(capsa_builder *builder, const char *path, co
     return goBuilderAddDisk(SHIM_TOKEN(builder), (char *)path, &known, &call);
 }
 
+capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_balloon_options *options,
+                                       capsa_error **err) {
+    SHIM_ENTER(err);
+    capsa_balloon_options known = CAPSA_BALLOON_OPTIONS_INIT;
+    if (options) {
+        capsa_status s = shim_check_struct(&call, options, sizeof known, sizeof known, "capsa_balloon_options");
+        if (s != CAPSA_OK) return s;
+        memcpy(&known, options, sizeof known);
+    }
+    return goBuilderSetBalloon(SHIM_TOKEN(builder), known.flags, &call);
+}
+
 capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err) {
     SHIM_ENTER(err);
     SHIM_NEED(json);

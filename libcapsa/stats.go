@@ -20,6 +20,7 @@ func goVMStats(h C.uintptr_t, out *C.capsa_stats, c *C.priv_call) C.capsa_status
 		out.cpus = C.uint32_t(stats.CPUs)
 		out.devices = C.uint32_t(len(stats.Devices))
 		out.memory_bytes = C.uint64_t(stats.Memory)
+		storeMemory(out, &stats)
 		storeExits(out, stats.Exits)
 		out.oom_kills = C.uint64_t(stats.OOMKills)
 		out.events_lost = C.uint64_t(m.EventsLost())

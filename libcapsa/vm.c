@@ -74,6 +74,11 @@ capsa_status capsa_vm_resume(capsa_vm *vm, capsa_error **err) {
     return goVMResume(SHIM_TOKEN(vm), &call);
 }
 
+capsa_status capsa_vm_set_memory_target(capsa_vm *vm, uint64_t bytes, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goVMSetMemoryTarget(SHIM_TOKEN(vm), bytes, &call);
+}
+
 capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err) {
     SHIM_ENTER(err);
     SHIM_NEED(state);

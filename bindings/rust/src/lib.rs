@@ -94,6 +94,10 @@ pub const CAPSA_DISK_FORMAT_AUTO: u32 = 0;
 pub const CAPSA_DISK_FORMAT_RAW: u32 = 1;
 pub const CAPSA_DISK_FORMAT_QCOW2: u32 = 2;
 
+pub const CAPSA_BALLOON_OFF: u32 = 1;
+pub const CAPSA_BALLOON_NO_REPORTING: u32 = 2;
+pub const CAPSA_BALLOON_NO_DEFLATE_ON_OOM: u32 = 4;
+
 /// A structure of the ABI: its first field is its size, and `INIT` is the header's initialiser.
 macro_rules! sized {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $value:expr),* $(,)? }) => {
@@ -134,6 +138,10 @@ sized!(
     }
 );
 sized!(
+    /// How memory that the guest does without goes back to the host.
+    capsa_balloon_options { flags: u32 = 0 }
+);
+sized!(
     /// How long each stage of a stop may take, in milliseconds.
     capsa_stop_options { flags: u32 = 0, agent_ms: i64 = 10000, power_button_ms: i64 = 30000, kill_ms: i64 = -1 }
 );
@@ -161,6 +169,17 @@ sized!(
         drivers_up_ns: u64 = 0,
         console_open_ns: u64 = 0,
         ended_ns: u64 = 0,
+        resident_bytes: u64 = 0,
+        target_bytes: u64 = 0,
+        current_bytes: u64 = 0,
+        inflated_bytes: u64 = 0,
+        deflated_bytes: u64 = 0,
+        reported_bytes: u64 = 0,
+        guest_free_bytes: u64 = 0,
+        guest_available_bytes: u64 = 0,
+        guest_said_ns: u64 = 0,
+        balloon: u32 = 0,
+        reserved: u32 = 0,
     }
 );
 sized!(
@@ -252,6 +271,11 @@ extern "C" {
         options: *const capsa_disk_options,
         err: Err,
     ) -> capsa_status;
+    pub fn capsa_builder_set_balloon(
+        b: *mut capsa_builder,
+        options: *const capsa_balloon_options,
+        err: Err,
+    ) -> capsa_status;
     pub fn capsa_builder_to_json(b: *mut capsa_builder, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_builder_from_json(
         json: *const c_char,
@@ -287,6 +311,7 @@ extern "C" {
     pub fn capsa_vm_kill(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_pause(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_resume(vm: *mut capsa_vm, err: Err) -> capsa_status;
+    pub fn capsa_vm_set_memory_target(vm: *mut capsa_vm, bytes: u64, err: Err) -> capsa_status;
     pub fn capsa_vm_state(vm: *mut capsa_vm, state: *mut u32, err: Err) -> capsa_status;
     pub fn capsa_vm_stats_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_vm_stats(vm: *mut capsa_vm, stats: *mut capsa_stats, err: Err) -> capsa_status;

@@ -152,6 +152,38 @@ static void stages(void) {
     capsa_vm_free(vm);
 }
 
+static void memory_target(void) {
+    capsa_balloon_options off = CAPSA_BALLOON_OPTIONS_INIT;
+    capsa_stats stats = CAPSA_STATS_INIT;
+    capsa_builder *b = guest_builder("spin");
+    capsa_vm *vm = NULL;
+
+    OK(capsa_builder_build(b, &vm, &e));
+    OK(capsa_vm_stats(vm, &stats, &e));
+    uint64_t full = stats.memory_bytes;
+    CHECK(stats.target_bytes == full && stats.current_bytes == full && stats.resident_bytes > 0);
+    OK(capsa_vm_set_memory_target(vm, full / 2, &e));
+    OK(capsa_vm_start(vm, -1, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_set_memory_target(vm, full + 1, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_set_memory_target(vm, UINT64_MAX, &e));
+    OK(capsa_vm_stats(vm, &stats, &e));
+    CHECK(stats.target_bytes == full / 2 && stats.current_bytes == full); /* this guest has no driver */
+    CHECK(stats.balloon == 0 && stats.guest_said_ns == 0);
+    OK(capsa_vm_set_memory_target(vm, 0, &e));
+    OK(capsa_vm_stats(vm, &stats, &e));
+    CHECK(stats.target_bytes == full);
+    OK(capsa_vm_kill(vm, &e));
+    FAILS(CAPSA_E_STATE, capsa_vm_set_memory_target(vm, 0, &e));
+    capsa_vm_free(vm);
+
+    off.flags = CAPSA_BALLOON_OFF;
+    OK(capsa_builder_set_balloon(b, &off, &e));
+    OK(capsa_builder_build(b, &vm, &e));
+    FAILS(CAPSA_E_UNSUPPORTED, capsa_vm_set_memory_target(vm, full / 2, &e));
+    capsa_vm_free(vm);
+    capsa_builder_free(b);
+}
+
 static void whole_life_limit(void) {
     capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
     capsa_builder *b = guest_builder("spin");
@@ -289,6 +321,7 @@ int main(void) {
     failed_boot();
     power_button();
     stages();
+    memory_target();
     whole_life_limit();
     output();
     input();

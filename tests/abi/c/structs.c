@@ -25,6 +25,29 @@ static void option_sizes(capsa_builder *b) {
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_console(b, &o, &e));
 }
 
+static void balloon(capsa_builder *b) {
+    capsa_balloon_options o = CAPSA_BALLOON_OPTIONS_INIT;
+    char *json = NULL;
+
+    OK(capsa_builder_set_balloon(b, NULL, &e));
+    OK(capsa_builder_set_balloon(b, &o, &e));
+    OK(capsa_builder_to_json(b, &json, &e));
+    CHECK(!strstr(json, "balloon")); /* the default */
+    capsa_mem_free(json);
+    FAILS(CAPSA_E_HANDLE, capsa_builder_set_balloon(NULL, &o, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_set_memory_target(NULL, 0, &e));
+    o.flags = CAPSA_BALLOON_NO_REPORTING | CAPSA_BALLOON_NO_DEFLATE_ON_OOM;
+    OK(capsa_builder_set_balloon(b, &o, &e));
+    o.flags = 8;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_balloon(b, &o, &e));
+    o.size = 4;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_balloon(b, &o, &e));
+    OK(capsa_builder_to_json(b, &json, &e));
+    CHECK(strstr(json, "\"balloon\":{\"enabled\":true,\"reporting\":false,\"deflate_on_oom\":false}"));
+    capsa_mem_free(json);
+    OK(capsa_builder_set_balloon(b, NULL, &e));
+}
+
 /* Sizes are checked before handles are looked at. */
 static void other_sizes(void) {
     capsa_exit_info info = CAPSA_EXIT_INFO_INIT;
@@ -147,6 +170,7 @@ int main(void) {
 
     OK(capsa_builder_new(&b, &e));
     option_sizes(b);
+    balloon(b);
     other_sizes();
     settings(b);
     capsa_builder_free(b);
