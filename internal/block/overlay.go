@@ -180,5 +180,8 @@ func writeNew(path string, c qcow2.CreateOptions) error {
 		return err
 	}
 	defer dir.Close()
-	return dir.Sync()
+	if err := dir.Sync(); !errors.Is(err, unix.EINVAL) { // some file systems cannot
+		return err
+	}
+	return nil
 }

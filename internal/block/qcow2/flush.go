@@ -21,10 +21,14 @@ func (m *Image) Flush() error {
 	if !m.write {
 		return nil
 	}
-	before := m.flushes.Load()
+	return m.flushSince(m.flushes.Load())
+}
+
+// flushSince is Flush of what was written when so many flushes had begun: one that
+// began since then, and has ended, covers it.
+func (m *Image) flushSince(before uint64) error {
 	m.flushing.Lock()
 	defer m.flushing.Unlock()
-	// One that began since then, and has ended, covers what was written by then.
 	if m.flushes.Load() != before && m.flushed == nil {
 		return nil
 	}
