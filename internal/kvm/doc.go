@@ -12,13 +12,12 @@
 //
 // Backend.New assembles everything and starts nothing; a failure at any step
 // releases what the steps before it acquired. Start makes one goroutine for
-// each vCPU, locked to its thread, and one supervisor. A vCPU's thread enters
-// the guest, serves what the guest asks for (exits.go) and looks at the gate
-// (gate.go) between two entries. Whoever wants the machine to end calls end:
-// the first caller writes the reason down, shuts the gate and kicks all vCPUs.
-// The supervisor then joins the vCPUs, lets the devices finish what the guest
-// had handed over, writes the exit record, closes Done, and releases everything
-// in the order vCPUs, devices, irqfds, VM, memory.
+// each vCPU, locked to its thread. It enters the guest, serves what the guest
+// asks for (exits.go) and looks at the gate (gate.go) between two entries.
+// Whoever wants the machine to end calls end: the first caller writes the reason
+// down, shuts the gate and kicks all vCPUs. The last of them to leave lets the
+// devices finish what the guest had handed over, writes the exit record, closes
+// Done, and releases everything in the order vCPUs, devices, irqfds, VM, memory.
 //
 // # Locks
 //

@@ -70,12 +70,13 @@ func (g *gate) pass() (enter, waited bool) {
 	return order(g.now.Load()) == orderRun, waited
 }
 
-// leave says that a vCPU has left for good.
-func (g *gate) leave() {
+// leave says that a vCPU has left for good, and returns whether it was the last.
+func (g *gate) leave() (last bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inside--
 	g.cond.Broadcast()
+	return g.inside == 0
 }
 
 // waitParked waits until every vCPU is parked; false when the order changed
@@ -90,13 +91,4 @@ func (g *gate) waitParked() bool {
 		g.cond.Wait()
 	}
 	return false
-}
-
-// waitEmpty waits until every vCPU has left.
-func (g *gate) waitEmpty() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for g.inside > 0 {
-		g.cond.Wait()
-	}
 }

@@ -53,17 +53,22 @@ func (m *machine) Start() error {
 	if m.cfg.Timeout > 0 {
 		m.timer = time.AfterFunc(m.cfg.Timeout, m.timedOut)
 	}
-	// Under mu: a Kill that comes now finds vCPUs to kick and a supervisor.
+	// Under mu: a Kill that comes now finds vCPUs to kick.
 	m.gate.enter(len(m.vcpus))
 	for _, c := range m.vcpus {
 		safe.Go(fmt.Sprintf("kvm CPU %d", c.kvm.ID()), nil, func() {
-			defer m.gate.leave()
+			// The last one out sees to the end, which is not to wait for a thread
+			// to wake.
+			defer func() {
+				if m.gate.leave() {
+					m.finish()
+				}
+			}()
 			if err := safe.Run("vCPU thread", c.run); err != nil {
 				m.crashed(err)
 			}
 		})
 	}
-	safe.Go("kvm supervisor", nil, m.supervise)
 	m.mu.Unlock()
 	m.timeline.started.mark(m.born)
 	return nil
@@ -182,17 +187,17 @@ func (m *machine) end(why ending) {
 	}
 	m.gate.set(orderStop)
 	if unstarted {
-		safe.Go("kvm supervisor", nil, m.supervise)
+		safe.Go("kvm end", nil, m.finish)
 	}
 	m.mu.Unlock()
 	m.kick()
 }
 
-// supervise waits for the machine's end, makes the record, and releases
-// everything.
-func (m *machine) supervise() {
+// finish makes the record and releases everything.
+//
+// Preconditions: no vCPU runs, and none will.
+func (m *machine) finish() {
 	defer close(m.released)
-	m.gate.waitEmpty()
 	if err := safe.Run("drain", m.drain); err != nil {
 		m.log(component, err.Error())
 	}

@@ -42,8 +42,8 @@ type machine struct {
 	// Both writers that may carry the kernel's last words.
 	serialScan, consoleScan *vm.PanicScanner
 
-	// undo releases everything, in the reverse order of construction. Guarded
-	// by the supervisor's being alone: it runs once, after all threads ended.
+	// undo releases everything, in the reverse order of construction. It runs
+	// once, after all vCPUs left, and needs no guard.
 	undo cleanup
 
 	gate     gate
