@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lazy is a Storage that takes its time between being asked and doing it.
+// lazy is a Storage that now and then takes long between being asked and doing it.
 type lazy struct{ *memory }
 
 func (s lazy) pause() {
-	for range 8 {
+	for range max(rand.IntN(300)-200, 0) {
 		runtime.Gosched()
 	}
 }
@@ -27,11 +27,6 @@ func (s lazy) ReadAt(bufs [][]byte, off uint64) error {
 func (s lazy) WriteAt(bufs [][]byte, off uint64) error {
 	s.pause()
 	return s.memory.WriteAt(bufs, off)
-}
-
-func (s lazy) Sync() error {
-	s.pause()
-	return s.memory.Sync()
 }
 
 // A cluster that was given up is used for something else only when nobody reads or
