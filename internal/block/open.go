@@ -55,7 +55,7 @@ func openChain(o Options, write bool) (Disk, error) {
 
 func (op *opener) closeFiles() {
 	for _, f := range op.files {
-		f.Close()
+		_ = f.Close() // of a failed opening; there is nobody to tell
 	}
 }
 

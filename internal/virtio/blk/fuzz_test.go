@@ -143,7 +143,7 @@ func FuzzRequests(f *testing.F) {
 		r := newRig(t, disk, Config{Serial: "fuzz", ReadOnly: flags&1 != 0})
 		o := &oracle{readOnly: flags&1 != 0}
 		copy(o.data[:], disk.data)
-		features := uint64(allFeatures)
+		features := allFeatures
 		if flags&2 != 0 {
 			features &^= virtiotest.FeatureEventIdx
 		}
