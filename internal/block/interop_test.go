@@ -124,11 +124,19 @@ func TestRefusedImagesOfQEMU(t *testing.T) {
 	}{
 		{[]string{"create", "-q", "-f", "qcow2", "-o", "data_file=ext.raw,data_file_raw=on", "ext.qcow2", "1M"}, "external file"},
 		{[]string{"create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "ext.qcow2", "1M"}, "extended L2"},
-		{[]string{"create", "-q", "--object", "secret,id=s,data=x", "-f", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=s", "ext.qcow2", "1M"}, "encrypted"},
 	} {
 		qemuImg(t, dir, c.args...)
 		_, err := Open(Options{Path: filepath.Join(dir, "ext.qcow2")})
 		require.ErrorContains(t, err, c.says)
 		require.NoError(t, os.Remove(filepath.Join(dir, "ext.qcow2")))
 	}
+	// QEMU measures the CPU before it encrypts, which fails on a busy one: by hand.
+	qemuImg(t, dir, "create", "-q", "-f", "qcow2", "luks.qcow2", "1M")
+	path := filepath.Join(dir, "luks.qcow2")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	b[35] = 2 // crypt_method: LUKS
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	_, err = Open(Options{Path: path})
+	require.ErrorContains(t, err, "encrypted")
 }
