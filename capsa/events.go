@@ -117,7 +117,8 @@ func (q *events) pop() (vm.Event, bool) {
 	return e, true
 }
 
-// next waits for an event. What is there is given even when ctx has ended.
+// next waits for an event. What is there, and the end, are given even when ctx has
+// ended.
 func (q *events) next(ctx context.Context) (vm.Event, error) {
 	const op = "next event"
 	for {
@@ -130,16 +131,26 @@ func (q *events) next(ctx context.Context) (vm.Event, error) {
 		default:
 		}
 		select {
+		case <-q.ended:
+			return q.last(op)
+		default:
+		}
+		select {
 		case <-q.ready:
 		case <-q.ended:
-			if e, ok := q.pop(); ok {
-				return e, nil
-			}
-			return vm.Event{}, vm.Errorf(vm.KindClosed, op, "the machine has ended and all events were taken")
+			return q.last(op)
 		case <-ctx.Done():
 			return vm.Event{}, vm.ContextError(ctx, op)
 		}
 	}
+}
+
+// last takes the oldest event of a queue that has ended.
+func (q *events) last(op string) (vm.Event, error) {
+	if e, ok := q.pop(); ok {
+		return e, nil
+	}
+	return vm.Event{}, vm.Errorf(vm.KindClosed, op, "the machine has ended and all events were taken")
 }
 
 // fd gives the caller a descriptor.

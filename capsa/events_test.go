@@ -48,6 +48,10 @@ func TestEvents(t *testing.T) {
 	last := events[len(events)-1]
 	require.Equal(t, vm.EventExited, last.Type)
 	require.Equal(t, ended(t, m), *last.Exit)
+	for range 64 { // the end goes before the end of the wait, always
+		_, err = m.NextEvent(expired())
+		refused(t, vm.KindClosed, err)
+	}
 }
 
 func TestEventOfConsole(t *testing.T) {
