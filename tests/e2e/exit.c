@@ -49,13 +49,6 @@ static void panics(kind k) {
 TEST(exit, panic, 60) { panics(ours); }
 TEST(exit, panic_stock, 60) { panics(stock); }
 
-/* init gone: the panic that users see most. */
-TEST(exit, panic_without_init, 60) {
-    const char *json = end_by(ours, "kill -SEGV 1; echo 1 >/proc/sys/vm/panic_on_oom; crash", CAPSA_CAUSE_PANIC);
-
-    CHECK(strstr(json, "panic"), "the record is %s", json);
-}
-
 /* The guest runs out of memory and may not kill anything for it. */
 TEST(exit, out_of_memory, 120) {
     end_by(ours, "echo 2 >/proc/sys/vm/panic_on_oom; mount -t tmpfs -o size=100% t /tmp; cat /dev/zero >/tmp/all",
