@@ -308,6 +308,14 @@ func TestTurns(t *testing.T) {
 	require.NoError(t, err)
 	_, err = small.WriteString("small")
 	require.NoError(t, err)
+	ready := func(port uint32) bool {
+		g.h.mu.Lock()
+		defer g.h.mu.Unlock()
+		return g.h.table[tuple{1, port}].ready
+	}
+	for !ready(100) || !ready(101) {
+		<-g.wake
+	}
 	before := 0
 	for {
 		p := g.next()
