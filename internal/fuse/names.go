@@ -25,7 +25,7 @@ func (r *request) remove(flags uintptr) syscall.Errno {
 		return e
 	}
 	defer d.done()
-	gone := r.s.leaving(d, name, &r.w.stx)
+	gone := r.s.leaving(d, name, false, &r.w.stx)
 	e = atCall(unix.SYS_UNLINKAT, d.fd, name, flags, 0, 0)
 	r.s.left(gone, d, name, e)
 	return e
@@ -34,30 +34,32 @@ func (r *request) remove(flags uintptr) syscall.Errno {
 // leaving is called before a name goes away. It returns the node that has the
 // name, held for the caller, or nil. A node that may be used afterwards, though
 // nobody has it open, gets a descriptor now: a directory, since a process may
-// stand in it, and a file that has other names.
-func (s *session) leaving(d directory, name cstr, stx *unix.Statx_t) *inode {
+// stand in it; a file that has other names; and one that is replaced, since
+// somebody who just looked the name up wants the old file or the new one, and
+// not ESTALE.
+func (s *session) leaving(d directory, name cstr, replaced bool, stx *unix.Statx_t) *inode {
 	if statAt(d.fd, name, stx) != 0 {
 		return nil
 	}
 	n := s.table.known(stx)
-	if n == nil || !n.isDir() && stx.Nlink < 2 {
+	if n == nil || !n.isDir() && !replaced && stx.Nlink < 2 {
 		return n
 	}
-	h, e := s.hold(n)
-	if e != 0 {
-		return n // it will be ESTALE, as without any of this
+	if h, e := s.hold(n); e == 0 { // else it will be ESTALE, as without any of this
+		s.pin(n, h)
 	}
-	if n.path.Load() == nil && h.owner != nil {
-		f := h.keep()
-		f.tryGet()
-		if !n.path.CompareAndSwap(nil, f) {
-			f.put()
-		}
-		f.put()
-		return n
-	}
-	h.release()
 	return n
+}
+
+// pin keeps a descriptor with a node whose name goes away. It takes h over.
+func (s *session) pin(n *inode, h held) {
+	if h.owner == nil { // of its directory, kept already, or of a handle
+		h.release()
+		return
+	}
+	if f := h.keep(); !n.path.CompareAndSwap(nil, f) {
+		f.put()
+	}
 }
 
 // left is called after a name went away, or did not. Unless it was another
@@ -127,7 +129,7 @@ func (s *session) move(a directory, from cstr, b directory, to cstr, flags uint3
 			other = s.table.known(&stx)
 		}
 	} else {
-		other = s.leaving(b, to, &stx)
+		other = s.leaving(b, to, true, &stx)
 	}
 	e := at2Call(unix.SYS_RENAMEAT2, a.fd, from, b.fd, to, uintptr(flags))
 	switch {
