@@ -16,9 +16,9 @@ static const char new_root[] = "/root";
 // What the command line says of the root file system; the last word wins.
 struct root {
 	char device[PATH_MAX]; // root=, empty when there is none
-	char kind[32];         // rootfstype=
-	char init[PATH_MAX];   // init=
-	unsigned long flags;   // ro
+	char kind[32]; // rootfstype=
+	char init[PATH_MAX]; // init=
+	unsigned long flags; // ro
 };
 
 static void keep(char *to, size_t size, const char *word, const char *key)

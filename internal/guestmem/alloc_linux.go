@@ -137,7 +137,7 @@ func (f *mappedFile) detach() {
 	for i := range f.reserved {
 		f.reserved[i].detach()
 	}
-	f.closeFile()
+	_ = f.closeFile() // the mappings of others keep the memory
 }
 
 func (f *mappedFile) unmap() error {

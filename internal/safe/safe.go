@@ -17,7 +17,7 @@ import (
 // panics counts contained panics since the process started.
 var panics atomic.Uint64
 
-// Panics is the number of panics contained since the process started, by Go and Run together.
+// Panics is the number of panics contained since the process started, by Go, Run and Recovered together.
 func Panics() uint64 { return panics.Load() }
 
 // PanicError is a panic that was contained.
@@ -56,10 +56,16 @@ func Run(name string, fn func()) (err error) {
 	defer debug.SetPanicOnFault(old)
 	defer func() {
 		if v := recover(); v != nil {
-			panics.Add(1)
-			err = &PanicError{Name: name, Value: v, Stack: debug.Stack()}
+			err = Recovered(name, v)
 		}
 	}()
 	fn()
 	return nil
+}
+
+// Recovered counts a panic that its caller, a deferred function, has recovered, and describes it: for the few places where
+// Run's closure is too slow.
+func Recovered(name string, value any) *PanicError {
+	panics.Add(1)
+	return &PanicError{Name: name, Value: value, Stack: debug.Stack()}
 }

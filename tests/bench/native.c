@@ -120,8 +120,7 @@ static void add_of_many(struct samples *s, int i, double took) {
 static void bench_many(const char *guest) {
     static struct samples s = {
         .name = "create the 200th machine", .unit = "ns", .peer_name = "the first ones", .goal = 1.2};
-    static struct samples f = {
-        .name = "the minimal C program's 200th", .unit = "ns", .peer_name = "its first ones"};
+    static struct samples f = {.name = "the minimal C program's 200th", .unit = "ns", .peer_name = "its first ones"};
     static struct birth births[MANY];
     static struct floor_vm floors[MANY];
     capsa_builder *b = builder_for(guest);

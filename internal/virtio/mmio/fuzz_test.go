@@ -97,5 +97,5 @@ func (r *rig) check(t *testing.T) {
 	default:
 		require.Failf(t, "status", "%#x", uint32(s))
 	}
-	require.Zero(t, r.get(regInterruptStatus)&^uint32(interruptUsed|interruptConfig))
+	require.Zero(t, r.get(regInterruptStatus)&^(interruptUsed|interruptConfig))
 }

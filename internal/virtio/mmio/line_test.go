@@ -44,7 +44,7 @@ func TestInterruptACK(t *testing.T) {
 	s.Config()
 	r.set(regInterruptACK, 0xffff_fffc)
 	require.Equal(t, interruptUsed|interruptConfig, r.get(regInterruptStatus))
-	r.set(regInterruptACK, uint32(interruptUsed))
+	r.set(regInterruptACK, interruptUsed)
 	require.Equal(t, interruptConfig, r.get(regInterruptStatus))
 	r.set(regInterruptACK, 0xffff_ffff)
 	require.Zero(t, r.get(regInterruptStatus))

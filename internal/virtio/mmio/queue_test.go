@@ -187,7 +187,7 @@ func TestRequest(t *testing.T) {
 		r.set(regQueueNotify, 1)
 		<-irq
 		require.Equal(t, interruptUsed, r.get(regInterruptStatus))
-		r.set(regInterruptACK, uint32(interruptUsed))
+		r.set(regInterruptACK, interruptUsed)
 		used, err := r.mem.Load16(queueAddrs(1).device + 2)
 		require.NoError(t, err)
 		require.Equal(t, i+1, used)

@@ -39,7 +39,7 @@ func TestReadGolden(t *testing.T) {
 	r.dev.last(t).Signal.Queue(0)
 	dump("after a used buffer notification")
 	r.dev.last(t).Signal.Config()
-	r.set(regInterruptACK, uint32(interruptUsed))
+	r.set(regInterruptACK, interruptUsed)
 	dump("acknowledged, after a configuration change")
 	r.dev.last(t).Signal.Fail(errNoKick)
 	dump("failed")

@@ -81,7 +81,7 @@ func (r *result) verdict() string {
 // print writes the table.
 func print(out io.Writer, results []result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "measure\tours\tpeer\tratio\t95 %\tgoal\tpeer is")
+	_, _ = fmt.Fprintln(w, "measure\tours\tpeer\tratio\t95 %\tgoal\tpeer is")
 	for _, r := range results {
 		peer, ratio, spread := "", "", ""
 		if r.Ratio != 0 {
@@ -89,7 +89,7 @@ func print(out io.Writer, results []result) error {
 			ratio = fmt.Sprintf("%.2f", r.Ratio)
 			spread = fmt.Sprintf("%.2f to %.2f", r.Low, r.High)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, human(r.OursMedian, r.Unit), peer, ratio, spread, r.verdict(), r.PeerName)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, human(r.OursMedian, r.Unit), peer, ratio, spread, r.verdict(), r.PeerName)
 	}
 	return w.Flush()
 }
