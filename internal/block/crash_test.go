@@ -3,6 +3,7 @@
 package block
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -198,15 +199,28 @@ func durable(t *testing.T, journal string) []uint32 {
 	return out
 }
 
-// crashRounds is how often each image's process is killed: CAPSA_CRASH_ROUNDS, or 50.
+// crashRounds is how often each image's process is killed: CAPSA_CRASH_ROUNDS, or 50,
+// which makes 200 for the four of them, or a few with the race detector.
 func crashRounds(t *testing.T) int {
 	s := os.Getenv("CAPSA_CRASH_ROUNDS")
 	if s == "" {
-		return 50
+		return cmp.Or(raceRounds, 50)
 	}
 	n, err := strconv.Atoi(s)
 	require.NoError(t, err)
 	return n
+}
+
+// crashDir is a directory in memory, if there is such a thing: what a killed process
+// wrote stays there as it does in the page cache, and syncs take no time, so that more
+// happens in a life.
+func crashDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "capsa-crash-*")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // A process that writes an image is killed at any moment, again and again. Each time
@@ -225,7 +239,7 @@ func TestKilled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := crashDir(t)
 			o := Options{Path: filepath.Join(dir, "d.img"), Format: c.format}
 			journal := writeFile(t, dir, "journal", nil)
 			writeFile(t, dir, "base.raw", make([]byte, crashSize))
