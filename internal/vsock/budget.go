@@ -26,6 +26,7 @@ var tiers = []struct{ upTo, credit uint32 }{
 const (
 	maxMessageCredit = 256 << 10
 	minMessageCredit = packet.MaxPayload
+	messageOverhead  = 32
 )
 
 // budget is what is given out.

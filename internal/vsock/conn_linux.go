@@ -1,6 +1,8 @@
 package vsock
 
 import (
+	"golang.org/x/sys/unix"
+
 	"github.com/libcapsa/libcapsa/internal/vsock/packet"
 )
 
@@ -89,6 +91,9 @@ func (h *Host) open(t tuple, typ packet.Type, fd int, s state) (*conn, error) {
 	if credit == 0 {
 		return nil, errFull
 	}
+	if typ == packet.SeqPacket {
+		credit = h.fitMessages(fd, credit)
+	}
 	c := &conn{tuple: t, typ: typ, state: s, fd: fd, receive: receiveWindow{size: credit}}
 	ticket, err := h.poll.add(fd, c)
 	if err != nil {
@@ -100,6 +105,18 @@ func (h *Host) open(t tuple, typ packet.Type, fd int, s state) (*conn, error) {
 	h.sockets++
 	h.stats.Opened++
 	return c, nil
+}
+
+// fitMessages makes the credit no larger than a message may be for the socket
+// (unix_dgram_sendmsg): a larger one would find no way out. Preconditions: h.mu
+// is held.
+func (h *Host) fitMessages(fd int, credit uint32) uint32 {
+	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil || size <= messageOverhead || uint32(size-messageOverhead) >= credit {
+		return credit
+	}
+	h.credits.put(credit - uint32(size-messageOverhead))
+	return uint32(size - messageOverhead)
 }
 
 // count is the number of connections. Preconditions: h.mu is held.
@@ -164,10 +181,10 @@ func (h *Host) leave(c *conn) {
 // delivered is dropped. Preconditions: h.mu is held, and is unlocked with
 // unlock.
 func (h *Host) end(c *conn, why error) {
-	switch {
-	case c.state == closed:
+	switch c.state {
+	case closed:
 		return
-	case c.state == lingering:
+	case lingering:
 		h.lingering--
 	default:
 		delete(h.table, c.tuple)
@@ -263,7 +280,7 @@ func (h *Host) account(c *conn, r progress) {
 func (h *Host) giveBack(kept []keptPacket) {
 	for _, k := range kept {
 		if k.epoch == h.epoch {
-			h.keep++
+			h.keep += k.packet.Weight
 			h.finished.push(k.packet)
 		}
 	}

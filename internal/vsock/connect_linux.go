@@ -122,8 +122,7 @@ func (h *Host) cancel(ctx context.Context, c *conn, answer <-chan error) error {
 // is called by the device's transmit worker, as all that handles packets is.
 func (h *Host) admit(hdr *packet.Header) {
 	path, ok := h.serviceFor(hdr)
-	var fd int
-	var err error = errRefused
+	fd, err := -1, errRefused
 	if ok {
 		fd, err = dial(hdr.Type, path)
 	}

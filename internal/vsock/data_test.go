@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -430,4 +431,30 @@ func TestClose(t *testing.T) {
 		g.h.Detach()
 		require.Zero(t, present(g.h).Connections)
 	})
+}
+
+// A socket that waits for the guest, or for its own user, wakes nobody.
+func TestNobodySpins(t *testing.T) {
+	g := newGuest(t, nil)
+	blocked := g.connected(packet.Stream, 1, 100) // has more than the guest takes
+	g.connected(packet.Stream, 1, 101)            // gets more than its user reads
+	half := g.connected(packet.Stream, 1, 102)
+	shutdown(t, half, unix.SHUT_WR)
+	_, err := blocked.Write(make([]byte, window+10_000))
+	require.NoError(t, err)
+	for range 6 {
+		g.data(1, 101, make([]byte, packet.MaxPayload))
+	}
+	g.until("the window to be full", func() bool { return g.h.Stats().ToGuest == window })
+	settle := func() { // lets whoever is awake run
+		for range 20_000 {
+			runtime.Gosched()
+			g.fetch()
+		}
+	}
+	settle()
+	before := g.delivers.Load()
+	settle()
+	require.Equal(t, before, g.delivers.Load())
+	require.LessOrEqual(t, before, int64(50))
 }

@@ -48,7 +48,7 @@ type Host struct {
 	broken    error       // the poller's goroutine has panicked
 	link      packet.Link // its Guest is nil while no driver runs
 	epoch     uint64      // counts drivers: what was kept of an earlier one is nobody's
-	keep      int         // packets that may still be kept
+	keep      int         // what may still be kept, by weight
 	table     map[tuple]*conn
 	lingering int // connections that are not in the table
 	sockets   int // connections whose socket is not closed yet

@@ -156,7 +156,7 @@ func (h *Host) writeMessage(c *conn, p *packet.Packet, r *progress) {
 func (h *Host) hold(c *conn, p *packet.Packet, r *progress) {
 	o := &c.out
 	if left := p.Size - r.forward; left >= keepSize && len(o.message) == 0 && len(p.Payload) <= maxVectors {
-		if epoch, ok := h.mayKeep(); ok {
+		if epoch, ok := h.mayKeep(p); ok {
 			o.pending = append(o.pending, segment{kept: keptPacket{p, epoch}, off: r.forward})
 			r.kept = true
 			return
@@ -170,14 +170,14 @@ func (h *Host) hold(c *conn, p *packet.Packet, r *progress) {
 	o.pending = appendCopy(o.pending, p, r.forward)
 }
 
-// mayKeep takes one of the packets that may be kept.
-func (h *Host) mayKeep() (epoch uint64, ok bool) {
+// mayKeep says whether the transmit queue can spare what a packet takes of it.
+func (h *Host) mayKeep(p *packet.Packet) (epoch uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.keep == 0 {
+	if h.keep < p.Weight {
 		return 0, false
 	}
-	h.keep--
+	h.keep -= p.Weight
 	return h.epoch, true
 }
 

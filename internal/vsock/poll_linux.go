@@ -42,6 +42,12 @@ type poller struct {
 
 	table []watched
 	free  []int32
+
+	// Of the goroutine in wait.
+	try    func(fd uintptr) bool // take; made once, as making it allocates
+	events []unix.EpollEvent
+	n      int
+	err    error
 }
 
 // newPoller makes one. Errors: those of epoll_create1(2), and
@@ -63,7 +69,9 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &poller{file: file, raw: raw, fd: fd}, nil
+	p := &poller{file: file, raw: raw, fd: fd}
+	p.try = p.take
+	return p, nil
 }
 
 // add begins to wait for a descriptor.
@@ -118,23 +126,25 @@ func (p *poller) control(op, fd int, t ticket, events uint32) error {
 }
 
 // wait returns the next events, at least one. The error says that interrupt was
-// called.
-func (p *poller) wait(events []unix.EpollEvent) (n int, err error) {
-	waitErr := p.raw.Read(func(fd uintptr) bool {
-		for {
-			n, err = unix.EpollWait(int(fd), events, 0)
-			if err != unix.EINTR {
-				return n != 0
-			}
+// called. One goroutine calls it.
+func (p *poller) wait(events []unix.EpollEvent) (int, error) {
+	p.events = events
+	if err := p.raw.Read(p.try); err != nil {
+		return 0, err
+	}
+	if p.err != nil {
+		return 0, os.NewSyscallError("epoll_wait", p.err)
+	}
+	return p.n, nil
+}
+
+// take takes events; false: there are none yet.
+func (p *poller) take(fd uintptr) bool {
+	for {
+		if p.n, p.err = unix.EpollWait(int(fd), p.events, 0); p.err != unix.EINTR {
+			return p.n != 0
 		}
-	})
-	if waitErr != nil {
-		return 0, waitErr
 	}
-	if err != nil {
-		return 0, os.NewSyscallError("epoll_wait", err)
-	}
-	return n, nil
 }
 
 // interrupt makes wait return an error, now and for ever.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ type guest struct {
 	room  int           // of each slot
 	slots []packet.Slot
 	kept  int
+
+	delivers atomic.Int64 // calls of Deliver
 }
 
 // received is a packet for the guest.
@@ -50,7 +53,7 @@ func (g *guest) poke() {
 	}
 }
 
-func (g *guest) Deliver()        { g.poke() }
+func (g *guest) Deliver()        { g.delivers.Add(1); g.poke() }
 func (g *guest) Notify()         { g.poke() }
 func (g *guest) Reclaim()        { g.poke() }
 func (g *guest) TransportReset() { g.reset <- struct{}{} }
@@ -73,7 +76,7 @@ func newGuest(t testing.TB, change func(*Config)) *guest {
 // attach starts a driver.
 func (g *guest) attach() {
 	g.queue, g.kept = nil, 0
-	g.h.Attach(packet.Link{Guest: g, SeqPacket: true, Keep: 8})
+	g.h.Attach(packet.Link{Guest: g, SeqPacket: true, Keep: 16})
 }
 
 // shortDir is a directory whose name leaves room for a socket's.
@@ -164,6 +167,7 @@ func (g *guest) send(hdr packet.Header, payload ...[]byte) (kept bool) {
 			p.Size += len(b)
 		}
 	}
+	p.Weight = 1 + len(p.Payload)
 	if kept = g.h.Send(p); kept {
 		g.kept++
 	}

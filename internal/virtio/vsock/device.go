@@ -41,9 +41,6 @@ const (
 	// eventQueueSize is the number of descriptors of the event queue. Linux
 	// has 8 buffers there (struct virtio_vsock, event_list).
 	eventQueueSize = 16
-	// keep is how many packets of the guest may wait in the transmit queue for
-	// sockets of the host, at most. The rest of the queue goes on.
-	keep = queueSize / 2
 )
 
 // configSize is the length of struct virtio_vsock_config in bytes: le64
@@ -120,7 +117,7 @@ func (d *Device) Activate(a virtio.Activation) error {
 	d.host.Attach(packet.Link{
 		Guest:     s,
 		SeqPacket: a.Features&FeatureSeqPacket != 0,
-		Keep:      keep,
+		Keep:      s.transmitter.keep(),
 	})
 	s.start(a)
 	return nil

@@ -2,6 +2,7 @@ package vsock
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -188,4 +189,32 @@ func TestMissingQueues(t *testing.T) {
 		host.guest().Reclaim()
 		r.Reset()
 	}
+}
+
+// While the guest has no room, and while there is nothing for it, nobody looks.
+func TestNobodySpins(t *testing.T) {
+	host := &fakeHost{}
+	r := newRig(t, host, nil, guestmem.Span{})
+	r.Start(ringFeatures)
+	asked := func() int {
+		host.mu.Lock()
+		defer host.mu.Unlock()
+		return host.asked
+	}
+	settle := func() { // lets whoever is awake run
+		for range 20_000 {
+			runtime.Gosched()
+		}
+	}
+	settle()
+	before := asked()
+	settle()
+	require.Equal(t, before, asked(), "nothing to do")
+	host.put(100, 10)
+	settle()
+	before = asked()
+	settle()
+	require.Equal(t, before, asked(), "no room")
+	require.LessOrEqual(t, before, 10)
+	require.Len(t, r.Queue(queueReceive).Do(nil, 54), 54, "and then it goes on")
 }

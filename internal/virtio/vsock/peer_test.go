@@ -88,8 +88,8 @@ func startPeer(t testing.TB) *peer {
 }
 
 // boot starts the driver, with no sockets.
-func (p *peer) boot(features uint64) {
-	p.Start(features)
+func (p *peer) boot(features uint64, sizes ...uint16) {
+	p.Start(features, sizes...)
 	p.rx, p.tx, p.ev = p.Queue(queueReceive), p.Queue(queueTransmit), p.Queue(queueEvent)
 	p.taken = [2]uint16{}
 	p.socks, p.accepts, p.listens = map[[2]uint32]*socket{}, nil, map[uint32]packet.Type{}

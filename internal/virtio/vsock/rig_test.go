@@ -54,6 +54,7 @@ type fakeHost struct {
 	finished []*packet.Packet
 	out      []packet.Header // packets for the guest; Len bytes of payload each
 	slots    []int           // how many were offered at each Fill
+	asked    int             // calls of Pending
 }
 
 const testCID = 0x01020304
@@ -122,6 +123,7 @@ func (f *fakeHost) Finished() *packet.Packet {
 func (f *fakeHost) Pending() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked++
 	return len(f.out) > 0
 }
 

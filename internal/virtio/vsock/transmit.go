@@ -23,6 +23,10 @@ func (t *transmitter) init(s *session, a virtio.Activation) {
 	}
 }
 
+// keep is how many descriptors may be taken by packets that wait for sockets of
+// the host: half of them. The others go on.
+func (t *transmitter) keep() int { return len(t.chains) / 2 }
+
 // serve implements [virtio.HandlerFunc]. What the packets call for, answers and
 // room, goes to the guest at the end of a batch, from here.
 func (t *transmitter) serve(q *virtq.Queue, budget int) (n int, why virtio.Outcome, err error) {
@@ -73,6 +77,7 @@ func (t *transmitter) send(q *virtq.Queue, c *virtq.Chain) {
 	p.Header = packet.Decode(&raw)
 	p.Payload = behindHeader(p.Payload[:0], c.Read)
 	p.Size = c.ReadLen() - packet.HeaderSize
+	p.Weight = len(c.Read) + len(c.Write) // no fewer than it takes; in an indirect table it takes one
 	p.Tag = c.Head
 	t.s.counters.AddRequests(1, uint64(min(p.Size, packet.MaxPayload)))
 	if t.s.host.Send(p) {

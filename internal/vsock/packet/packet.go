@@ -9,6 +9,8 @@ type Packet struct {
 	Payload [][]byte
 	// Size is the number of bytes in Payload. It need not be Header.Len.
 	Size int
+	// Weight is how many descriptors of the transmit queue the packet takes.
+	Weight int
 	// Tag is the device's, to tell a packet that comes back to it.
 	Tag uint16
 }
@@ -48,7 +50,7 @@ type Link struct {
 	Guest Guest
 	// SeqPacket: the driver knows sockets of that type.
 	SeqPacket bool
-	// Keep is how many packets of the guest may be kept at once, so that the
-	// transmit queue goes on for the others.
+	// Keep is how much the packets that are kept at once may weigh together,
+	// so that the transmit queue goes on for the others.
 	Keep int
 }
