@@ -113,6 +113,7 @@ func setattr(r *request) syscall.Errno {
 		return e
 	}
 	defer h.release()
+	r.s.srv.ownUse(n)
 	valid := r.u32(0)
 	if valid&setMode != 0 {
 		if e := r.w.srv.chmod(n, h.fd, r.u32(68)); e != 0 {

@@ -135,6 +135,7 @@ func (r *request) make(name cstr, typ uint16, mode, umask uint32, call func(dir 
 	if e != 0 {
 		return e
 	}
+	r.s.srv.ownChange(d.n, name)
 	if e := call(d.fd, m.ask); e != 0 {
 		return e
 	}
@@ -219,6 +220,7 @@ func create(r *request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	r.s.srv.ownChange(d.n, name)
 	h, e := r.w.srv.budget.open(func() (int, syscall.Errno) {
 		return openBeneath(d.fd, name, uint64(flags)|unix.O_CREAT|unix.O_EXCL, m.ask, r.w.srv.resolve)
 	})

@@ -168,6 +168,7 @@ func write(r *request) syscall.Errno {
 			return e
 		}
 	}
+	r.s.srv.ownUse(h.ino)
 	n, e := r.writeAt(h.file.fd, int64(off), rwf)
 	if e != 0 {
 		return e
@@ -228,6 +229,7 @@ func fallocate(r *request) syscall.Errno {
 	if !h.writable() {
 		return syscall.EBADF
 	}
+	r.s.srv.ownUse(h.ino)
 	_, e = call6(unix.SYS_FALLOCATE, uintptr(h.file.fd), uintptr(mode), uintptr(off), uintptr(size), 0, 0)
 	if e == 0 && r.uid != 0 {
 		// There is no flag for it here, as WRITE has one.
@@ -257,6 +259,7 @@ func copyRange(r *request) syscall.Errno {
 	}
 	// The reply counts in 32 bits; the kernel copies less than 2 GiB at once.
 	size = min(size, math.MaxInt32&^uint64(pageSize-1))
+	r.s.srv.ownUse(out.ino)
 	n, e := copyFileRange(in.file.fd, int64(offIn), out.file.fd, int64(offOut), int(size))
 	if e != 0 {
 		return e

@@ -36,6 +36,27 @@ func lookup(r *request) syscall.Errno {
 // learn finds name in a directory and counts that the client learns of it. The
 // node is held for the caller.
 func (s *session) learn(d directory, name cstr, stx *unix.Statx_t) (*inode, syscall.Errno) {
+	for range maxLooks - 1 {
+		count := s.replaced.Load()
+		n, e := s.look(d, name, stx)
+		if e != 0 || count%2 == 0 && s.replaced.Load() == count {
+			return n, e
+		}
+		// A rename may have replaced the file before it was a node, so that
+		// nothing was kept of it. What is there now is as good an answer.
+		s.table.forget(n.id, 1)
+		n.put()
+		s.renames.Lock()
+		s.renames.Unlock() //nolint:staticcheck // the rename under way has ended
+	}
+	return s.look(d, name, stx)
+}
+
+// maxLooks bounds how often a name is looked up while others replace it.
+const maxLooks = 8
+
+// look is learn without regard to renames.
+func (s *session) look(d directory, name cstr, stx *unix.Statx_t) (*inode, syscall.Errno) {
 	if e := statAt(d.fd, name, stx); e != 0 {
 		return nil, e
 	}

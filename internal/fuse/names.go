@@ -25,6 +25,7 @@ func (r *request) remove(flags uintptr) syscall.Errno {
 		return e
 	}
 	defer d.done()
+	r.s.srv.ownChange(d.n, name)
 	gone := r.s.leaving(d, name, false, &r.w.stx)
 	e = atCall(unix.SYS_UNLINKAT, d.fd, name, flags, 0, 0)
 	r.s.left(gone, d, name, e)
@@ -45,7 +46,10 @@ func (s *session) leaving(d directory, name cstr, replaced bool, stx *unix.Statx
 	if n == nil || !n.isDir() && !replaced && stx.Nlink < 2 {
 		return n
 	}
-	if h, e := s.hold(n); e == 0 { // else it will be ESTALE, as without any of this
+	if n.path.Load() != nil {
+		return n
+	}
+	if h, e := s.descend(held{fd: d.fd}, n, name); e == 0 { // else it will be ESTALE, as without any of this
 		s.pin(n, h)
 	}
 	return n
@@ -53,7 +57,7 @@ func (s *session) leaving(d directory, name cstr, replaced bool, stx *unix.Statx
 
 // pin keeps a descriptor with a node whose name goes away. It takes h over.
 func (s *session) pin(n *inode, h held) {
-	if h.owner == nil { // of its directory, kept already, or of a handle
+	if h.owner == nil { // a directory's, kept already
 		h.release()
 		return
 	}
@@ -117,6 +121,8 @@ func (r *request) rename(off int, flags uint32) syscall.Errno {
 // move renames, and moves the nodes' places with their names. Who does not find
 // a node meanwhile waits for the end (see session.moved).
 func (s *session) move(a directory, from cstr, b directory, to cstr, flags uint32) syscall.Errno {
+	s.srv.ownChange(a.n, from)
+	s.srv.ownChange(b.n, to)
 	s.renames.Lock()
 	defer s.renames.Unlock()
 	var stx unix.Statx_t
@@ -128,7 +134,11 @@ func (s *session) move(a directory, from cstr, b directory, to cstr, flags uint3
 		if statAt(b.fd, to, &stx) == 0 {
 			other = s.table.known(&stx)
 		}
-	} else {
+	} else if statAt(b.fd, to, &stx) == 0 {
+		// A lookup that found the old file and has not entered it yet sees
+		// this count, and looks again.
+		s.replaced.Add(1)
+		defer s.replaced.Add(1)
 		other = s.leaving(b, to, true, &stx)
 	}
 	e := at2Call(unix.SYS_RENAMEAT2, a.fd, from, b.fd, to, uintptr(flags))
@@ -172,6 +182,7 @@ func link(r *request) syscall.Errno {
 		return e
 	}
 	defer h.release()
+	r.s.srv.ownChange(d.n, name)
 	// The link in /proc leads to the inode itself, symbolic links too.
 	var buf [16]byte
 	e = at2Call(unix.SYS_LINKAT, r.w.srv.procFD, procName(h.fd, &buf), d.fd, name, unix.AT_SYMLINK_FOLLOW)

@@ -50,9 +50,6 @@ func (h *handle) put() {
 	}
 }
 
-// close is put of the table's reference.
-func (h *handle) close() { h.put() }
-
 // handleTable is all handles of a session. Their number is bounded by the
 // share's descriptors, of which each has one.
 type handleTable struct {

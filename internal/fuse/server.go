@@ -9,8 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
 // rootID is the number of the share's root (FUSE_ROOT_ID).
@@ -33,6 +36,10 @@ type Server struct {
 	stats   counters
 	buffers sync.Pool // *[bigSize]byte
 
+	changes  changes
+	watching atomic.Bool   // some directory is watched
+	released chan struct{} // closed when no descriptor is open any more
+
 	mu     sync.Mutex // guards replacing cur
 	cur    atomic.Pointer[session]
 	closed atomic.Bool
@@ -50,7 +57,8 @@ type session struct {
 	handles handleTable
 	waits   waiters
 
-	renames sync.Mutex // held while a rename changes names and places
+	renames  sync.Mutex    // held while a rename changes names and places
+	replaced atomic.Uint64 // counts beginnings and ends of renames that replace a file
 	binds   sync.Mutex // held while a directory gets another place
 }
 
@@ -76,6 +84,8 @@ func New(path string, opt Options) (*Server, error) {
 		s.opt.MaxInodes = defaultMaxInodes
 	}
 	s.n.Store(1)
+	s.changes.srv = s
+	s.released = make(chan struct{})
 	s.buffers.New = func() any { return new([bigSize]byte) }
 	if err := s.open(path); err != nil {
 		s.release()
@@ -191,21 +201,23 @@ func (s *Server) session() *session {
 	}
 }
 
-// put gives a use back. The last one closes handles and nodes. Nil is allowed.
+// put gives a use back. After the last one handles and nodes are closed, on a
+// goroutine of their own: closing a file may take the host as long as any other
+// request, and this may be a vCPU that resets the device. Nil is allowed.
 func (ss *session) put() {
-	if ss == nil || !ss.drop() {
-		return
+	if ss != nil && ss.drop() {
+		safe.Go("fuse session end", nil, ss.end)
 	}
-	ss.handles.slots.each((*handle).close)
-	t := &ss.table
-	t.mu.Lock()
+}
+
+func (ss *session) end() {
+	defer ss.srv.put()
+	ss.handles.slots.each((*handle).put) // the table's references
 	var all []*inode
-	t.slots.each(func(n *inode) { all = append(all, n) })
-	t.mu.Unlock()
+	ss.table.slots.each(func(n *inode) { all = append(all, n) })
 	for _, n := range all {
-		n.put() // the table's reference
+		n.put()
 	}
-	ss.srv.put()
 }
 
 // Reset forgets everything that the client built up, as if it had just
@@ -216,20 +228,32 @@ func (s *Server) Reset() {
 	}
 }
 
+// closeWait is how long Close waits for descriptors to be closed. Only files
+// that hang take longer; those are closed when the host lets go of them.
+const closeWait = 200 * time.Millisecond
+
 // Close ends the service: requests get no reply from now on. Descriptors are
-// closed with the last request in flight. Idempotent.
+// closed when it returns, but for those that hang. Idempotent.
 func (s *Server) Close() {
 	if s.closed.Swap(true) {
 		return
 	}
+	s.changes.close()
 	s.replace(nil)
 	s.put()
+	limit := time.NewTimer(closeWait)
+	defer limit.Stop()
+	select {
+	case <-s.released:
+	case <-limit.C:
+	}
 }
 
 // put gives a use back. The last one closes what open got.
 func (s *Server) put() {
 	if s.drop() {
 		s.release()
+		close(s.released)
 	}
 }
 

@@ -132,6 +132,7 @@ func setxattr(r *request) syscall.Errno {
 	}
 	defer n.put()
 	defer h.release()
+	r.s.srv.ownUse(n)
 	if _, e := xattrCall(unix.SYS_SETXATTR, path, name, value, int(flags)); e != 0 {
 		return e
 	}
@@ -175,6 +176,7 @@ func removexattr(r *request) syscall.Errno {
 	}
 	defer n.put()
 	defer h.release()
+	r.s.srv.ownUse(n)
 	_, e = xattrCall(unix.SYS_REMOVEXATTR, path, name, nil, 0)
 	return e
 }
