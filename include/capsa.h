@@ -419,7 +419,7 @@ CAPSA_API void capsa_cancel_free(capsa_cancel *cancel);
  * Errors of every setter: INVALID_ARG, HANDLE, FORKED.
  */
 
-/* Makes a builder: 1 vCPU, 512 MiB, the best backend of the host, nothing to boot. Free it with capsa_builder_free.
+/* Makes a builder: 1 vCPU, 256 MiB, the best backend of the host, nothing to boot. Free it with capsa_builder_free.
  * Errors: LIMIT. Since 0.1. */
 CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_new(capsa_builder **out, capsa_error **err);
 
