@@ -42,7 +42,7 @@ type VM struct {
 	op sync.Mutex // held by Start, Pause, Resume and the press of the power button; before mu
 
 	mu      sync.Mutex
-	state   vm.State                    // guarded by mu
+	state   atomic.Int32                // a State; written with mu held
 	asked   Stage                       // how Stop has asked the guest to end; guarded by mu
 	detail  string                      // why Stop killed; guarded by mu
 	agent   func(context.Context) error // asks the guest's agent to shut down; guarded by mu
@@ -61,8 +61,8 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 		input:  vm.NewPipe(0),
 		events: newEvents(),
 		done:   make(chan struct{}),
-		state:  vm.StateCreated,
 	}
+	v.state.Store(int32(vm.StateCreated))
 	v.life, v.endLife = context.WithCancel(context.Background())
 	screen := console.New(console.Config{RingSize: cfg.Console.RingSize, Input: v.input})
 	v.console = &Console{v: v, c: screen}
@@ -113,11 +113,7 @@ func (v *VM) outOfMemory(text string) {
 func (v *VM) Config() Config { return v.cfg.Clone() }
 
 // State is where the machine is in its life.
-func (v *VM) State() State {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.state
-}
+func (v *VM) State() State { return State(v.state.Load()) }
 
 // Stats is a snapshot of the counters, also after the end.
 func (v *VM) Stats() Stats {
@@ -138,17 +134,15 @@ func (v *VM) BootLog() []byte { return v.boot.Tail(bootLogSize) }
 
 // check says whether the machine may go to a state now.
 func (v *VM) check(op string, to vm.State) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.state.Check(op, to)
+	return v.State().Check(op, to)
 }
 
 // move goes to a state if that is legal, and tells.
 func (v *VM) move(to vm.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.state.Can(to) {
-		v.state = to
+	if v.State().Can(to) {
+		v.state.Store(int32(to))
 		// Under mu, so that events come in the order of the changes.
 		v.events.push(vm.Event{Type: vm.EventState, State: to})
 	}

@@ -18,13 +18,7 @@ const maxJSON = 1 << 30
 
 // builder runs an export on the builder of a handle.
 func builder(h C.uintptr_t, c *C.priv_call, name string, fn func(b *capsa.Builder) error) C.capsa_status {
-	return guard(c, name, func() error {
-		b, err := lookup[*capsa.Builder](kindBuilder, uintptr(h))
-		if err != nil {
-			return err
-		}
-		return fn(b)
-	})
+	return on(kindBuilder, h, c, name, fn)
 }
 
 //export goBuilderNew

@@ -24,11 +24,7 @@ func goCancelNew(out *C.uintptr_t, c *C.priv_call) C.capsa_status {
 
 //export goCancelTrigger
 func goCancelTrigger(h C.uintptr_t, c *C.priv_call) C.capsa_status {
-	return guard(c, "cancel.trigger", func() error {
-		t, err := lookup[*cancelToken](kindCancel, uintptr(h))
-		if err != nil {
-			return err
-		}
+	return on(kindCancel, h, c, "cancel.trigger", func(t *cancelToken) error {
 		t.trigger()
 		return nil
 	})

@@ -34,13 +34,7 @@ func newTerminal(v *capsa.VM) *terminal {
 
 // onConsole runs an export on the console of a handle.
 func onConsole(h C.uintptr_t, c *C.priv_call, name string, fn func(t *terminal) error) C.capsa_status {
-	return guard(c, name, func() error {
-		t, err := lookup[*terminal](kindConsole, uintptr(h))
-		if err != nil {
-			return err
-		}
-		return fn(t)
-	})
+	return on(kindConsole, h, c, name, fn)
 }
 
 // wait fills in what all waits on a console share.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libcapsa/libcapsa/capsa"
 )
@@ -43,37 +44,47 @@ func (k kind) String() string {
 
 // A token is what C holds as a handle:
 //
-//	kind (8 bits) | generation (32 bits) | index + 1 (24 bits)
+//	kind (8 bits) | generation (32 bits) | index of the slot (24 bits)
 //
 // It is never an address: the top byte is not zero, and such addresses do not
 // exist in user space.
 type token = uintptr
 
-// maxSlots is the number of handles that a table can hold; indices have 24 bits.
-const maxSlots = 1<<24 - 2
+// maxSlots is the number of handles that a table can hold; indices have 24 bits,
+// and no token has index 0.
+const maxSlots = 1<<24 - 1
+
+// blockSize is the number of slots that come at once, and of blocks that there can
+// be.
+const blockSize = 1 << 12
 
 // table maps tokens to Go objects. A slot's generation changes when its handle
 // is freed, so that stale handles are recognised; a slot whose generations are
 // used up is never used again. The garbage collector keeps an object alive that
 // one thread uses while another one frees its handle.
 type table struct {
-	mu    sync.RWMutex
-	slots []slot   // guarded by mu
-	free  []uint32 // guarded by mu; indices of empty slots
-	seed  uint32   // first generation of every slot; differs between copies of the library in one process
-	limit int
+	// Every call reads blocks, without a lock; they are written with mu held.
+	// A block stays for ever once it is there.
+	blocks [blockSize]atomic.Pointer[block]
+
+	mu          sync.Mutex
+	generations []uint32 // of the slots that were ever used, from index 1; guarded by mu
+	free        []uint32 // indices of empty slots; guarded by mu
+	seed        uint32   // first generation of every slot; differs between copies of the library in one process
+	limit       int
 }
 
-type slot struct {
-	generation uint32
-	kind       kind
-	object     any // nil: empty
-}
+// block has the live handles of some slots, nil where there is none.
+type block [blockSize]atomic.Pointer[entry]
 
-func newTable(seed uint32) *table { return &table{seed: seed, limit: maxSlots} }
+// entry is a live handle; it does not change.
+type entry struct {
+	token  token
+	object any
+}
 
 // handles is the table of all handles but those of objects.c.
-var handles = newTable(uint32(maphash.Bytes(maphash.MakeSeed(), nil)))
+var handles = table{seed: uint32(maphash.Bytes(maphash.MakeSeed(), nil)), limit: maxSlots}
 
 // put gives the object a token. The error is KindLimit.
 func (t *table) put(k kind, object any) (token, error) {
@@ -84,59 +95,49 @@ func (t *table) put(k kind, object any) (token, error) {
 	case n > 0:
 		i = t.free[n-1]
 		t.free = t.free[:n-1]
-	case len(t.slots) < t.limit:
-		i = uint32(len(t.slots))
-		t.slots = append(t.slots, slot{generation: t.seed})
+	case len(t.generations) < t.limit:
+		t.generations = append(t.generations, t.seed)
+		i = uint32(len(t.generations))
+		if b := &t.blocks[i/blockSize]; b.Load() == nil {
+			b.Store(new(block))
+		}
 	default:
 		return 0, errorf(capsa.KindLimit, "", "there are %d handles, which is all there can be", t.limit).
 			WithHint("free handles that are no longer needed")
 	}
-	s := &t.slots[i]
-	s.kind, s.object = k, object
-	return token(k)<<56 | token(s.generation)<<24 | token(i+1), nil
+	h := token(k)<<56 | token(t.generations[i-1])<<24 | token(i)
+	t.blocks[i/blockSize].Load()[i%blockSize].Store(&entry{token: h, object: object})
+	return h, nil
 }
 
-// at returns the live slot of a token, or nil. Preconditions: mu is held.
-func (t *table) at(k kind, h token) *slot {
-	i := uint32(h&0xffffff) - 1
-	if kind(h>>56) != k || int(i) >= len(t.slots) {
-		return nil
+// at returns the slot of a token that is live and its entry, or nil.
+func (t *table) at(k kind, h token) (*atomic.Pointer[entry], *entry) {
+	b := t.blocks[h/blockSize%blockSize].Load()
+	if b == nil {
+		return nil, nil
 	}
-	s := &t.slots[i]
-	if s.object == nil || s.kind != k || s.generation != uint32(h>>24) {
-		return nil
+	slot := &b[h%blockSize]
+	if e := slot.Load(); e != nil && e.token == h && kind(h>>56) == k {
+		return slot, e
 	}
-	return s
-}
-
-// get returns the object of a token. The error is KindHandle and says what is
-// wrong with the token.
-func (t *table) get(k kind, h token) (any, error) {
-	t.mu.RLock()
-	s := t.at(k, h)
-	if s == nil {
-		t.mu.RUnlock()
-		return nil, badHandle(k, h)
-	}
-	object := s.object
-	t.mu.RUnlock()
-	return object, nil
+	return nil, nil
 }
 
 // take removes a token and returns its object, or nil when it is not there.
 func (t *table) take(k kind, h token) any {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.at(k, h)
-	if s == nil {
+	slot, e := t.at(k, h)
+	if e == nil {
 		return nil
 	}
-	object := s.object
-	s.object = nil
-	if s.generation++; s.generation != t.seed {
-		t.free = append(t.free, uint32(h&0xffffff)-1)
+	slot.Store(nil)
+	i := uint32(h & 0xffffff)
+	if g := &t.generations[i-1]; *g+1 != t.seed {
+		t.free = append(t.free, i)
+		*g++
 	}
-	return object
+	return e.object
 }
 
 func badHandle(want kind, h token) error {
@@ -154,12 +155,14 @@ func badHandle(want kind, h token) error {
 	return errorf(capsa.KindHandle, "", "%s", what)
 }
 
-// lookup is get with the object's type.
-func lookup[T any](k kind, h token) (T, error) {
-	object, err := handles.get(k, h)
-	if err != nil {
-		var none T
-		return none, err
+// find returns the object of a token, which is a T. The error is KindHandle and
+// says what is wrong with the token.
+func find[T any](t *table, k kind, h token) (object T, err error) {
+	if _, e := t.at(k, h); e != nil {
+		return e.object.(T), nil
 	}
-	return object.(T), nil
+	return object, badHandle(k, h)
 }
+
+// lookup is find in the table of the library.
+func lookup[T any](k kind, h token) (T, error) { return find[T](&handles, k, h) }

@@ -12,12 +12,12 @@ import (
 
 func TestTable(t *testing.T) {
 	t.Parallel()
-	tab := newTable(7)
+	tab := &table{seed: 7, limit: maxSlots}
 	a, err := tab.put(kindVM, "a")
 	require.NoError(t, err)
 	require.Equal(t, token(kindVM)<<56|7<<24|1, a)
 
-	got, err := tab.get(kindVM, a)
+	got, err := find[any](tab, kindVM, a)
 	require.NoError(t, err)
 	require.Equal(t, "a", got)
 	require.Nil(t, tab.take(kindBuilder, a), "another type frees nothing")
@@ -28,14 +28,14 @@ func TestTable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, a&0xffffff, b&0xffffff, "the slot is used again")
 	for _, stale := range []token{a, token(kindBuilder)<<56 | a&(1<<56-1)} {
-		_, err = tab.get(kindBuilder, stale)
+		_, err = find[any](tab, kindBuilder, stale)
 		require.ErrorIs(t, err, capsa.KindHandle)
 	}
 }
 
 func TestBadHandles(t *testing.T) {
 	t.Parallel()
-	tab := newTable(1)
+	tab := &table{seed: 1, limit: maxSlots}
 	h, err := tab.put(kindConsole, "c")
 	require.NoError(t, err)
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func TestBadHandles(t *testing.T) {
 		{"address", 0x7fff_1234_5678, "is no handle of libcapsa"},
 		{"all ones", math.MaxUint64, "is no handle of libcapsa"},
 	} {
-		_, err := tab.get(kindVM, c.handle)
+		_, err := find[any](tab, kindVM, c.handle)
 		require.ErrorIs(t, err, capsa.KindHandle, c.name)
 		require.ErrorContains(t, err, c.message, c.name)
 	}
@@ -59,7 +59,7 @@ func TestBadHandles(t *testing.T) {
 
 func TestTableIsFull(t *testing.T) {
 	t.Parallel()
-	tab := newTable(1)
+	tab := &table{seed: 1, limit: maxSlots}
 	tab.limit = 2
 	a, err := tab.put(kindVM, 1)
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestTableIsFull(t *testing.T) {
 // A slot whose generations are used up is not used again: no handle ever comes back.
 func TestGenerationsUsedUp(t *testing.T) {
 	t.Parallel()
-	tab := newTable(math.MaxUint32)
+	tab := &table{seed: math.MaxUint32, limit: maxSlots}
 	first, err := tab.put(kindVM, "first")
 	require.NoError(t, err)
 	tab.take(kindVM, first)
@@ -83,8 +83,9 @@ func TestGenerationsUsedUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uint32(0), uint32(second>>24), "generations wrap")
 
-	tab.slots[0].generation = math.MaxUint32 - 1 // as after 2^32 - 1 handles
 	last := token(kindVM)<<56 | token(math.MaxUint32-1)<<24 | 1
+	tab.generations[0] = math.MaxUint32 - 1 // as after 2^32 - 1 handles
+	tab.blocks[0].Load()[1].Store(&entry{token: last, object: "second"})
 	require.Equal(t, "second", tab.take(kindVM, last))
 	next, err := tab.put(kindVM, "next")
 	require.NoError(t, err)
@@ -93,7 +94,7 @@ func TestGenerationsUsedUp(t *testing.T) {
 
 func TestTableHammer(t *testing.T) {
 	t.Parallel()
-	tab := newTable(3)
+	tab := &table{seed: 3, limit: maxSlots}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -103,7 +104,7 @@ func TestTableHammer(t *testing.T) {
 					t.Errorf("put: %v", err)
 					return
 				}
-				if got, err := tab.get(kindVM, h); err != nil || got != i {
+				if got, err := find[any](tab, kindVM, h); err != nil || got != i {
 					t.Errorf("got %v, %v; want %d", got, err, i)
 				}
 				if got := tab.take(kindVM, h); got != i {
@@ -113,5 +114,5 @@ func TestTableHammer(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.LessOrEqual(t, len(tab.slots), 8)
+	require.LessOrEqual(t, len(tab.generations), 8)
 }

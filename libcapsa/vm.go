@@ -28,13 +28,7 @@ func newMachine(v *capsa.VM) *machine {
 
 // onVM runs an export on the machine of a handle.
 func onVM(h C.uintptr_t, c *C.priv_call, name string, fn func(m *machine) error) C.capsa_status {
-	return guard(c, name, func() error {
-		m, err := lookup[*machine](kindVM, uintptr(h))
-		if err != nil {
-			return err
-		}
-		return fn(m)
-	})
+	return on(kindVM, h, c, name, fn)
 }
 
 //export goVMStart
