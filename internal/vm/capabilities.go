@@ -19,6 +19,7 @@ const (
 	FeatureBootLinux     Feature = "boot-linux"     // direct boot of a Linux kernel
 	FeatureDisk          Feature = "disk"           // disks
 	FeatureBalloon       Feature = "balloon"        // SetMemoryTarget, and free memory goes back to the host
+	FeatureVsock         Feature = "vsock"          // sockets between guest and host
 )
 
 // Needs lists the features without which a machine cannot be what c says.
@@ -26,6 +27,9 @@ func (c Config) Needs() []Feature {
 	needs := []Feature{FeatureBootLinux}
 	if len(c.Disks) > 0 {
 		needs = append(needs, FeatureDisk)
+	}
+	if c.Vsock.Enabled() {
+		needs = append(needs, FeatureVsock)
 	}
 	return needs
 }

@@ -58,6 +58,7 @@ type Config struct {
 	Console ConsoleConfig
 	Disks   []Disk // in the order in which the guest sees them
 	Balloon BalloonConfig
+	Vsock   VsockConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
 }
@@ -114,5 +115,6 @@ func (c Config) Clone() Config {
 	for i := range c.Disks {
 		c.Disks[i] = c.Disks[i].clone()
 	}
+	c.Vsock.Ports = slices.Clone(c.Vsock.Ports)
 	return c
 }

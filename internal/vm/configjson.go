@@ -29,6 +29,7 @@ const MaxConfigJSON = 1 << 20
 //	  "console": {"ring_size": 1048576, "cols": 80, "rows": 24},
 //	  "disks": [{"path": "/images/debian.qcow2", "root": true}], // see diskJSON
 //	  "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}, // see balloonJSON
+//	  "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"}]}, // see vsockJSON
 //	  "timeout_ms": 60000,
 //	  "backend": "kvm"
 //	}
@@ -45,6 +46,7 @@ type configJSON struct {
 	Console   *consoleJSON `json:"console,omitempty"`
 	Disks     []diskJSON   `json:"disks,omitempty"`
 	Balloon   *balloonJSON `json:"balloon,omitempty"`
+	Vsock     *vsockJSON   `json:"vsock,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
 }
@@ -100,6 +102,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Console: &consoleJSON{RingSize: &c.Console.RingSize, Cols: &c.Console.Cols, Rows: &c.Console.Rows},
 		Disks:   encodeDisks(c.Disks, &p),
 		Balloon: encodeBalloon(c.Balloon),
+		Vsock:   encodeVsock(c.Vsock, &p),
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
@@ -178,6 +181,7 @@ func (in *configJSON) apply(c *Config) error {
 		}
 	}
 	in.Balloon.apply(&c.Balloon)
+	in.Vsock.apply(&c.Vsock)
 	var p Problems
 	if m := in.MemoryMiB; m != nil {
 		if *m > MaxMemory/MiB { // also keeps the product from wrapping
@@ -211,6 +215,8 @@ var schema = map[string][]string{
 	"boot":          keysOf(reflect.TypeFor[bootJSON]()),
 	"console":       keysOf(reflect.TypeFor[consoleJSON]()),
 	"balloon":       keysOf(reflect.TypeFor[balloonJSON]()),
+	"vsock":         keysOf(reflect.TypeFor[vsockJSON]()),
+	"vsock.ports[]": keysOf(reflect.TypeFor[vsockPortJSON]()),
 	"disks[]":       keysOf(reflect.TypeFor[diskJSON]()),
 	"disks[].limit": keysOf(reflect.TypeFor[diskLimitJSON]()),
 }

@@ -24,6 +24,10 @@ const fullJSON = `{
     {"path": "/c.qcow2", "read_only": true}
   ],
   "balloon": {"enabled": true, "reporting": false, "deflate_on_oom": true},
+  "vsock": {"enabled": true, "ports": [
+    {"port": 1024, "mode": "listen", "path": "/run/web.sock"},
+    {"port": 9, "mode": "connect", "path": "/run/log.sock", "type": "seqpacket"}
+  ]},
   "timeout_ms": 1500,
   "backend": "kvm"
 }`
@@ -42,6 +46,10 @@ func fullConfig() vm.Config {
 			{Path: "/c.qcow2", ReadOnly: true},
 		},
 		Balloon: vm.BalloonConfig{NoReporting: true},
+		Vsock: vm.VsockConfig{On: true, Ports: []vm.VsockPort{
+			{Port: 1024, Path: "/run/web.sock", Mode: vm.VsockListen},
+			{Port: 9, Path: "/run/log.sock", Mode: vm.VsockConnect, Type: vm.VsockSeqPacket},
+		}},
 		Timeout: 1500 * time.Millisecond,
 		Backend: "kvm",
 	}

@@ -15,8 +15,10 @@ const DefaultPipeSize = 64 << 10
 type Pipe struct {
 	turn chan struct{} // holds one token: whoever has it may write; keeps one Write's bytes together
 
+	limit int // capacity in bytes
+
 	mu     sync.Mutex
-	buf    []byte        // ring; guarded by mu
+	buf    []byte        // ring, which grows to limit when it has to: most machines are never typed to; guarded by mu
 	start  int           // index of the oldest byte; guarded by mu
 	used   int           // bytes held; guarded by mu
 	notify func()        // guarded by mu
@@ -33,7 +35,7 @@ func NewPipe(capacity int) *Pipe {
 	}
 	return &Pipe{
 		turn:   make(chan struct{}, 1),
-		buf:    make([]byte, capacity),
+		limit:  capacity,
 		room:   make(chan struct{}),
 		closed: make(chan struct{}),
 	}
@@ -85,20 +87,35 @@ func (p *Pipe) put(b []byte) (int, <-chan struct{}, error) {
 		return 0, nil, ErrClosed
 	}
 	var notify func()
-	n := min(len(b), len(p.buf)-p.used)
-	if n > 0 && p.used == 0 {
-		notify = p.notify
+	n := min(len(b), p.limit-p.used)
+	if n > 0 {
+		if p.used == 0 {
+			notify = p.notify
+		}
+		p.grow(p.used + n)
+		at := (p.start + p.used) % len(p.buf)
+		first := copy(p.buf[at:], b[:n])
+		copy(p.buf, b[first:n])
+		p.used += n
 	}
-	at := (p.start + p.used) % len(p.buf)
-	first := copy(p.buf[at:], b[:n])
-	copy(p.buf, b[first:n])
-	p.used += n
 	room := p.room
 	p.mu.Unlock()
 	if notify != nil {
 		notify()
 	}
 	return n, room, nil
+}
+
+// grow makes room for size bytes in all. Preconditions: mu is held.
+func (p *Pipe) grow(size int) {
+	if size <= len(p.buf) {
+		return
+	}
+	const least = 1 << 10
+	buf := make([]byte, min(p.limit, max(least, size, 2*len(p.buf))))
+	first := copy(buf[:p.used], p.buf[p.start:])
+	copy(buf[first:p.used], p.buf)
+	p.buf, p.start = buf, 0
 }
 
 // TryRead moves up to len(b) bytes out of the pipe and returns their number; 0
@@ -110,7 +127,7 @@ func (p *Pipe) TryRead(b []byte) int {
 	if n == 0 {
 		return 0
 	}
-	wasFull := p.used == len(p.buf)
+	wasFull := p.used == p.limit
 	first := copy(b[:n], p.buf[p.start:])
 	copy(b[first:n], p.buf)
 	p.start = (p.start + n) % len(p.buf)

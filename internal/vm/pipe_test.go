@@ -158,3 +158,34 @@ func TestPipeHammer(t *testing.T) {
 	}
 	require.Positive(t, notified.Load())
 }
+
+// The ring grows with what is in it, wherever that lies.
+func TestPipeGrows(t *testing.T) {
+	t.Parallel()
+	p := vm.NewPipe(0)
+	var in, out []byte
+	next := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte((len(in) + i) % 251)
+		}
+		in = append(in, b...)
+		return b
+	}
+	take := func(n int) {
+		b := make([]byte, n)
+		out = append(out, b[:p.TryRead(b)]...)
+	}
+	for _, n := range []int{1, 900, 700, 1400, 5000, vm.DefaultPipeSize - 8001} {
+		_, err := p.Write(t.Context(), next(n))
+		require.NoError(t, err)
+		if n == 900 {
+			take(500)
+			_, err = p.Write(t.Context(), next(500)) // wraps around
+			require.NoError(t, err)
+		}
+	}
+	require.Equal(t, vm.DefaultPipeSize, p.Len())
+	take(vm.DefaultPipeSize)
+	require.Equal(t, in, out)
+}

@@ -29,7 +29,8 @@ type DeviceStats struct {
 	Faults     uint64 `json:"faults"`     // times the driver broke the rules
 	Resets     uint64 `json:"resets"`     // resets by the driver
 
-	Disk *DiskStats `json:"disk,omitempty"` // of disks only
+	Disk  *DiskStats  `json:"disk,omitempty"`  // of disks only
+	Vsock *VsockStats `json:"vsock,omitempty"` // of the socket device only
 }
 
 // DiskStats are the counters that only disks have.

@@ -72,6 +72,7 @@ func (c Config) Check() Problems {
 	p.Console(c.Console)
 	p.Disks(c.Disks)
 	p.rootArg(c)
+	p.Vsock(c.Vsock)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
 	return p
