@@ -3,7 +3,6 @@
 package kvm
 
 import (
-	"maps"
 	"sync"
 
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
@@ -93,7 +92,6 @@ func (b *Backend) Capabilities() (vm.Capabilities, error) {
 // now are the capabilities with the host's memory as it is.
 func (f *facts) now() vm.Capabilities {
 	caps := f.caps
-	caps.Features, caps.Detail = maps.Clone(caps.Features), maps.Clone(caps.Detail)
 	if host := hostMemory(); host != 0 {
 		caps.MaxMemory = min(caps.MaxMemory, host/vm.MiB*vm.MiB)
 	}

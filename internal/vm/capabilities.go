@@ -34,7 +34,8 @@ func (c Config) Needs() []Feature {
 	return needs
 }
 
-// Capabilities is what a backend can do on this host.
+// Capabilities is what a backend can do on this host. The maps are shared and not to
+// be written.
 type Capabilities struct {
 	MaxCPUs   int               `json:"max_cpus"`   // per machine; 0: not known
 	MaxMemory uint64            `json:"max_memory"` // bytes per machine; 0: not known

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"encoding/binary"
+	"sync"
 
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
 )
@@ -115,8 +116,8 @@ const (
 )
 
 // pageTables maps the first 4 GiB onto themselves in pages of 2 MiB, which every 64-bit processor has: kernel, initrd, zero
-// page and command line are below, and the kernel makes its own tables before it needs more.
-func pageTables() []byte {
+// page and command line are below, and the kernel makes its own tables before it needs more. They are made once, and not to be written.
+var pageTables = sync.OnceValue(func() []byte {
 	b := make([]byte, 0, (2+mappedGiB)*layout.PageSize)
 	table := func(used int, entry func(i int) uint64) {
 		for i := range entriesPerTable {
@@ -134,7 +135,7 @@ func pageTables() []byte {
 		table(entriesPerTable, func(i int) uint64 { return uint64(g*entriesPerTable+i)*largePage | pteLarge })
 	}
 	return b
-}
+})
 
 // resetCode is what F000:FFF0 holds. A kernel that knows no other way reboots by jumping there in real mode; Debian's cloud
 // kernel does, as hardware-reduced ACPI makes it try EFI first and the BIOS next (arch/x86/kernel/reboot.c).

@@ -80,8 +80,7 @@ type Device struct {
 	receiver    atomic.Pointer[virtio.Worker] // the Source's notifications read it
 
 	said    bool   // of the transmitter: FirstOutput has been called
-	outBuf  []byte // of the transmitter
-	inBuf   []byte // of the receiver
+	inBuf   []byte // of the receiver; nil until a driver takes input
 	pending []byte // of the receiver: the part of inBuf that the guest has no room for yet
 }
 
@@ -93,8 +92,6 @@ func New(cfg Config) *Device {
 		firstOutput: cfg.FirstOutput,
 		cols:        cfg.Cols,
 		rows:        cfg.Rows,
-		outBuf:      make([]byte, pieceSize),
-		inBuf:       make([]byte, stagedSize),
 	}
 	if d.output == nil {
 		d.output = io.Discard

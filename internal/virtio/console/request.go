@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/libcapsa/libcapsa/internal/virtio"
 	"github.com/libcapsa/libcapsa/internal/virtio/virtq"
@@ -26,17 +27,22 @@ const (
 // device-writable (virtio 1.2 section 5.3.6).
 var errNoRoom = errors.New("a receive buffer has nothing to write to")
 
+// pieces are buffers for output. All consoles share them: few print at a time.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
 // transmit returns what serves one request of the transmit queue: it copies
 // the bytes out of guest memory, piece by piece, and hands them to the Output.
 func (d *Device) transmit(counters *virtio.Counters) func(*virtq.Chain) (uint32, error) {
 	return func(c *virtq.Chain) (uint32, error) {
+		buf := pieces.Get().(*[pieceSize]byte)
+		defer pieces.Put(buf)
 		size, done := c.ReadLen(), 0
 		for done < size {
-			n := c.CopyIn(d.outBuf[:min(size-done, pieceSize)], done)
+			n := c.CopyIn(buf[:min(size-done, pieceSize)], done)
 			if n == 0 {
 				break
 			}
-			d.write(d.outBuf[:n], counters)
+			d.write(buf[:n], counters)
 			done += n
 		}
 		counters.AddRequests(1, uint64(done))
@@ -88,6 +94,9 @@ func (d *Device) receive(counters *virtio.Counters) func(*virtq.Queue, int) (int
 // stage makes sure that pending has bytes; false: there are none.
 func (d *Device) stage() bool {
 	if len(d.pending) == 0 && d.input != nil {
+		if d.inBuf == nil {
+			d.inBuf = make([]byte, stagedSize)
+		}
 		d.pending = d.inBuf[:d.input.TryRead(d.inBuf)]
 	}
 	return len(d.pending) > 0

@@ -36,7 +36,6 @@ type Config struct {
 // Device is an entropy device.
 type Device struct {
 	source io.Reader
-	chunk  []byte         // of the worker
 	worker *virtio.Worker // nil when not active; its transport serialises the calls
 }
 
@@ -46,7 +45,7 @@ func New(cfg Config) *Device {
 	if source == nil {
 		source = rand.Reader
 	}
-	return &Device{source: source, chunk: make([]byte, chunkSize)}
+	return &Device{source: source}
 }
 
 // ID implements [virtio.Device].
