@@ -23,14 +23,17 @@ const (
 	// maxIdle is how many workers stay when there is nothing to do for them.
 	maxIdle = 4
 	// leastSlow and mostSlow bound the mean time of a request from which on it
-	// is worth to wake another worker first: between them it is twice what
-	// that was seen to take, which differs a hundredfold between machines.
-	leastSlow = 20 * time.Microsecond
-	mostSlow  = 100 * time.Microsecond
-	// wakeWeight: a wake-up contributes 1/4 to the mean, and each request that
+	// is worth to wake another worker first. Between them it is wakeFactor
+	// times what it was seen to take the holder to wake one, which differs a
+	// hundredfold between machines: on both sides there is more to a wake-up
+	// than that.
+	leastSlow  = 20 * time.Microsecond
+	mostSlow   = 200 * time.Microsecond
+	wakeFactor = 8
+	// wakeWeight: a wake-up contributes 1/8 to the mean, and each request that
 	// is served by the holder while others wait makes the mean 1/256 smaller,
 	// so that it is tried again what a wake-up takes.
-	wakeWeight, wakeDecay = 4, 256
+	wakeWeight, wakeDecay = 8, 256
 	// maxCost bounds what one request contributes to the mean, so that a
 	// stall of the host is forgotten after some dozens of quick requests.
 	maxCost = time.Millisecond
@@ -101,9 +104,8 @@ type queue struct {
 	crowd   int           // requests left for which the driver counts as crowded; guarded by mu
 	stats   Stats         // guarded by mu
 
-	cost   [numClasses]time.Duration // mean time of a request; guarded by mu
-	wake   time.Duration             // mean time from handing the baton over to its arrival; guarded by mu
-	handed time.Duration             // when it was; 0: it has arrived; guarded by mu
+	cost [numClasses]time.Duration // mean time of a request; guarded by mu
+	wake time.Duration             // mean time that it takes to wake a worker; guarded by mu
 
 	guard   *time.Timer // calls watch; nil until first needed; guarded by mu
 	armed   bool        // guarded by mu
@@ -121,7 +123,7 @@ func startQueue(d *Device, a virtio.Activation, i int) (*queue, error) {
 		crewMax: min(maxCrew, int(a.Queues[i].Config().Size)),
 		quit:    make(chan struct{}), done: make(chan struct{}),
 	}
-	q.cost[classSync], q.wake = maxCost, leastSlow // until it is known better
+	q.cost[classSync], q.wake = maxCost, leastSlow/wakeFactor // until it is known better
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.holder = q.hire()
@@ -195,8 +197,10 @@ func (q *queue) handOver() bool {
 		q.stats.Stalls++
 		return false
 	}
-	q.holder, q.inline, q.handed = next, false, q.now()
+	q.holder, q.inline = next, false
+	began := q.now()
 	next.turn <- struct{}{} // room for one: who has no baton has no turn waiting
+	q.wake += (min(q.now()-began, maxCost) - q.wake) / wakeWeight
 	return true
 }
 
@@ -252,14 +256,8 @@ func (q *queue) takeOne() (*virtq.Chain, error) {
 
 // slowAfter is the mean time of requests from which on they are worth a wake-up.
 // Preconditions: mu is held.
-func (q *queue) slowAfter() time.Duration { return max(leastSlow, min(2*q.wake, mostSlow)) }
-
-// arrived notes how long the baton took to arrive. Preconditions: mu is held.
-func (q *queue) arrived(now time.Duration) {
-	if q.handed != 0 {
-		q.wake += (now - q.handed - q.wake) / wakeWeight
-		q.handed = 0
-	}
+func (q *queue) slowAfter() time.Duration {
+	return max(leastSlow, min(wakeFactor*q.wake, mostSlow))
 }
 
 // shares decides whether the baton goes to somebody else before this request

@@ -119,7 +119,6 @@ func (w *worker) step() verdict {
 		return w.help(now)
 	}
 	q.inline = false
-	q.arrived(now)
 	if w.state == ready {
 		return w.begin(now, false)
 	}
