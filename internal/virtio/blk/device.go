@@ -8,15 +8,16 @@
 // # Queues and workers
 //
 // A queue's ring belongs to a crew of workers. One of them at a time has the
-// baton: only it waits for kicks and takes requests off the ring. It serves a
-// request itself when that is quick, as a request that the page cache answers
-// is, or when nobody else is waiting, which has the least latency. Otherwise
-// it first hands the baton to another worker, so that as many requests are in
-// the Backend as the driver has in flight. Whoever serves a request gives it
-// back to the driver, in the order in which requests end. A request that was
-// taken for quick and is not has the baton taken away from its worker. The
-// crew grows with the load and shrinks again: an idle disk has one goroutine
-// for each queue and no timer.
+// baton: only it waits for kicks. It serves a request itself when that is
+// quick against what it takes to wake another, as a request that the page
+// cache answers is, or when nobody else is waiting, which has the least
+// latency. Otherwise it first hands the baton over, so that as many requests
+// are in the Backend as the driver has in flight. Whoever serves a request
+// gives it back to the driver, in the order in which requests end, and takes
+// the next one, if there is one, before it rests. A request that was taken for
+// quick and is not has the baton taken away from its worker. The crew grows
+// with the load and shrinks again: an idle disk has one goroutine for each
+// queue, a few that rest, and no timer.
 //
 // Locks: queue.mu guards the ring and the crew and is never held during I/O or
 // a call of [virtio.Signal]. Device.mu guards what the host's side reads and
