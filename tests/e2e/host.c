@@ -49,22 +49,19 @@ void host(const char *format, ...) {
 }
 
 const char *host_text(const char *format, ...) {
-    static char texts[16][64 << 10];
-    static int next;
-    char command[4096], *text = texts[next++ % 16];
+    enum { size = 64 << 10 };
+    char command[4096], *text = malloc(size);
 
     FORMATTED(command, format);
-    int status = take(command, text, sizeof texts[0]);
+    int status = text ? take(command, text, size) : -1;
     CHECK(status == 0, "\"%s\" ended with %d (missing tools: scripts/setup.sh)", command, status);
     return text;
 }
 
 const char *scratch_file(const char *name) {
-    static char paths[8][256];
-    static int next;
-    char *path = paths[next++ % 8];
+    char *path = NULL;
 
-    snprintf(path, sizeof paths[0], "%s/%s", scratch(), name);
+    CHECK(asprintf(&path, "%s/%s", scratch(), name) > 0, "no memory");
     return path;
 }
 

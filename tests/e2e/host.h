@@ -11,10 +11,10 @@
 int host_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, and the test fails when the command does. */
 void host(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Its output, without the last line's end, in static memory, 16 at a time; the test fails when the command does. */
+/* Its output, without the last line's end; the test fails when the command does. Stays until the test's end. */
 const char *host_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A path of this name in the test's directory. Static memory, eight at a time. */
+/* A path of this name in the test's directory. Stays until the test's end. */
 const char *scratch_file(const char *name);
 /* Bytes of a file that take room on the host. */
 long long room(const char *path);
