@@ -41,7 +41,9 @@ func FromConfig(cfg Config) *Builder { return &Builder{cfg: cfg.WithDefaults()} 
 //	 "console": {"ring_size": 1048576, "cols": 80, "rows": 24}, "backend": "kvm",
 //	 "disks": [{"path": "debian.qcow2", "temporary": true, "root": true},
 //	           {"path": "data.img", "format": "raw", "serial": "data", "limit": {"iops": 500}}],
-//	 "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}}
+//	 "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true},
+//	 "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"},
+//	                     {"port": 9, "mode": "connect", "path": "/run/log.sock", "type": "seqpacket"}]}}
 func FromJSON(data []byte) (*Builder, error) {
 	cfg := vm.DefaultConfig()
 	if err := cfg.UnmarshalJSON(data); err != nil {

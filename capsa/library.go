@@ -30,12 +30,13 @@ var features = map[string]bool{
 	"power-button":   true,
 	"stop-in-stages": true,
 	"timeout":        true,
+	"vsock":          true,
 }
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
 // one of "balloon", "boot-linux", "console", "console-expect", "console-resize",
 // "console-run", "disk", "events", "metrics", "pause", "power-button",
-// "stop-in-stages", "timeout". Whether it works on this host is for Doctor to say.
+// "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {
 		return true

@@ -26,6 +26,14 @@ type (
 	DiskLimit = vm.DiskLimit
 	// BalloonConfig is how memory that the guest does without goes back to the host.
 	BalloonConfig = vm.BalloonConfig
+	// VsockConfig is the machine's sockets between guest and host.
+	VsockConfig = vm.VsockConfig
+	// VsockPort joins a port to a unix socket of the host.
+	VsockPort = vm.VsockPort
+	// VsockMode says what the host does at the path of a bound port.
+	VsockMode = vm.VsockMode
+	// VsockType is the type of a socket.
+	VsockType = vm.VsockType
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
@@ -41,6 +49,8 @@ type (
 	DeviceStats = vm.DeviceStats
 	// DiskStats are the counters that only disks have.
 	DiskStats = vm.DiskStats
+	// VsockStats are the counters that only the socket device has.
+	VsockStats = vm.VsockStats
 	// BalloonStats say how far the guest is with its memory target.
 	BalloonStats = vm.BalloonStats
 	// GuestMemory is what the guest's kernel says of its memory.
@@ -140,6 +150,21 @@ const (
 	DiskAuto  = vm.DiskAuto
 	DiskRaw   = vm.DiskRaw
 	DiskQcow2 = vm.DiskQcow2
+)
+
+// The modes of bound ports. VsockModeListen: the host listens at the path, where
+// nothing may be yet, and connects each client there to the guest's port.
+// VsockModeConnect: the guest connects to the port of the host, and for each
+// connection the host connects to the path.
+const (
+	VsockModeListen  = vm.VsockListen
+	VsockModeConnect = vm.VsockConnect
+)
+
+// The types of sockets.
+const (
+	VsockStream    = vm.VsockStream
+	VsockSeqPacket = vm.VsockSeqPacket
 )
 
 // MiB is the unit of memory sizes, in bytes.

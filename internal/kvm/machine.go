@@ -15,6 +15,7 @@ import (
 	"github.com/libcapsa/libcapsa/internal/virtio/balloon"
 	"github.com/libcapsa/libcapsa/internal/virtio/console"
 	"github.com/libcapsa/libcapsa/internal/vm"
+	"github.com/libcapsa/libcapsa/internal/vsock"
 )
 
 const opNew = "new machine"
@@ -37,6 +38,7 @@ type machine struct {
 	disks       []*disk   // in the order of cfg.Disks
 	console     *console.Device
 	balloon     *balloon.Device // nil: there is none
+	vsock       *vsock.Host     // nil: there are no sockets
 	consoleIn   meter
 	power       *legacy.Power
 	// Both writers that may carry the kernel's last words.
