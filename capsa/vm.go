@@ -240,7 +240,7 @@ func (v *VM) kill(cause vm.Cause) error {
 	if err := v.machine.Kill(cause); err != nil {
 		return vm.Wrap("kill", err)
 	}
-	<-v.done
+	v.bury() // before the watcher has woken
 	return nil
 }
 

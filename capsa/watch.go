@@ -5,11 +5,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libcapsa/libcapsa/internal/safe"
 	"github.com/libcapsa/libcapsa/internal/vm"
 )
 
 // watch is the machine's one goroutine here: it sees to the timeout, and to
-// everything that is to be done when the machine has ended.
+// everything that is to be done when the machine has ended by itself.
 func (v *VM) watch() {
 	defer v.wg.Done()
 	var timeout <-chan time.Time
@@ -26,12 +27,22 @@ func (v *VM) watch() {
 		}
 		<-v.machine.Done()
 	}
-	// Closing the machine ends its devices, so that the last output is here
-	// before anyone is told of the end, and gives its memory back.
-	if err := v.machine.Close(); err != nil {
-		v.log("close: " + err.Error())
+	v.bury()
+}
+
+// bury closes the machine, which has ended, and makes the final record, unless
+// somebody else did. Closing it ends its devices, so that the last output is here
+// before anyone is told of the end, and gives its memory back.
+func (v *VM) bury() {
+	err := safe.Run("machine end", func() {
+		if err := v.machine.Close(); err != nil {
+			v.log("close: " + err.Error())
+		}
+		v.settle(v.machine.Exit())
+	})
+	if err != nil {
+		v.watcherFailed(err)
 	}
-	v.settle(v.machine.Exit())
 }
 
 // watcherFailed keeps a fault of watch from hanging everyone who waits.

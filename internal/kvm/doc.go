@@ -16,8 +16,8 @@
 // asks for (exits.go) and looks at the gate (gate.go) between two entries.
 // Whoever wants the machine to end calls end: the first caller writes the reason
 // down, shuts the gate and kicks all vCPUs. The last of them to leave lets the
-// devices finish what the guest had handed over, writes the exit record, closes
-// Done, and releases everything in the order vCPUs, devices, irqfds, VM, memory.
+// devices finish what the guest had handed over, releases everything in the order
+// vCPUs, devices, irqfds, VM, memory, writes the exit record, and closes Done.
 //
 // # Locks
 //

@@ -193,35 +193,34 @@ func (m *machine) end(why ending) {
 	m.kick()
 }
 
-// finish makes the record and releases everything.
+// finish releases everything and makes the record. Nobody is woken before, as
+// whoever waits for the end waits for all of it.
 //
 // Preconditions: no vCPU runs, and none will.
 func (m *machine) finish() {
-	defer close(m.released)
 	if err := safe.Run("drain", m.drain); err != nil {
 		m.log(component, err.Error())
 	}
-	m.record()
+	m.timeline.ended.mark(m.born)
 	if err := safe.Run("release", func() { m.closeErr = m.undo.run() }); err != nil {
 		m.closeErr = err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stuck != nil {
-		m.stuck.Stop()
-	}
+	m.record()
 }
 
 // record writes the exit record and closes done.
 func (m *machine) record() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.stuck != nil {
+		m.stuck.Stop()
+	}
 	if m.ending == nil { // the vCPUs left without a word
 		m.ending = &ending{cause: vm.CauseVMMCrash, err: vm.Errorf(vm.KindInternal, "run", "all vCPUs left").WithComponent(component)}
 	}
 	e := vm.Exit{Cause: m.ending.cause, Err: m.ending.err, Detail: m.ending.detail}
 	if !m.started.IsZero() {
-		e.Uptime = max(1, time.Since(m.started))
+		e.Uptime = max(1, m.timeline.ended.get()-m.started.Sub(m.born))
 	}
 	if text := m.panicText(); text != "" {
 		switch e.Cause {
@@ -236,7 +235,6 @@ func (m *machine) record() {
 	}
 	m.exit = e
 	m.state = e.State()
-	m.timeline.ended.mark(m.born)
 	close(m.done)
 }
 
@@ -270,6 +268,6 @@ func (m *machine) Close() error {
 	m.closed = true
 	m.mu.Unlock()
 	m.end(ending{cause: vm.CauseKilled})
-	<-m.released
+	<-m.done
 	return m.closeErr
 }

@@ -51,7 +51,6 @@ func TestEndReleases(t *testing.T) {
 	before := kvmtest.Measure(t)
 	m := bareCfg(t, cfg, nil, vm.Host{})
 	runToEnd(t, m)
-	wait(t, "release", m.released)
 	kvmtest.NoLeak(t, before, threadSlack)
 	require.NotEmpty(t, m.Stats().Exits, "the counters stay")
 	require.Equal(t, vm.CauseGuestShutdown, m.Exit().Cause)

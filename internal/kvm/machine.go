@@ -63,10 +63,9 @@ type machine struct {
 	started  time.Time
 	ending   *ending // why it ends; the first reason stays; guarded by mu
 	exit     vm.Exit // guarded by mu; valid once done is closed
-	closeErr error   // of releasing; written before released is closed
+	closeErr error   // of releasing; written before done is closed
 
-	done     chan struct{} // closed when exit is valid
-	released chan struct{} // closed when nothing is left
+	done chan struct{} // closed when exit is valid and nothing else is left
 }
 
 var _ vm.Machine = (*machine)(nil)
@@ -80,7 +79,7 @@ func newMachine(sys *kvmsys.System, model cpuModel, cfg vm.Config, host vm.Host,
 	m := &machine{
 		cfg: cfg, host: host, born: time.Now(), model: model,
 		state: vm.StateCreated,
-		done:  make(chan struct{}), released: make(chan struct{}),
+		done:  make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
