@@ -32,7 +32,7 @@
  * parameters do not wait for the guest.
  *
  * File descriptors given out belong to the caller, who closes them; they are close-on-exec, non-blocking unix stream
- * sockets, and stay valid when the handle they came from is freed.
+ * sockets (where nothing else is said), and stay valid when the handle they came from is freed.
  *
  * fork. In a child made by fork() without exec every call answers CAPSA_E_FORKED and every _free does nothing. The
  * parent is not affected. Error objects may be read in the child.
@@ -474,6 +474,28 @@ CAPSA_API capsa_status capsa_builder_add_disk(capsa_builder *builder, const char
 CAPSA_API capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_balloon_options *options,
                                                  capsa_error **err);
 
+/*
+ * Sockets (AF_VSOCK) between guest and host. A new builder's machines have none; capsa_builder_set_vsock (on: 0 or 1)
+ * gives them some, as does a bound port. In the guest the host's address is VMADDR_CID_HOST, 2. Since 0.1.
+ */
+CAPSA_API capsa_status capsa_builder_set_vsock(capsa_builder *builder, int on, capsa_error **err);
+
+/* In `flags` of a socket: messages (SOCK_SEQPACKET on both sides) and not bytes (SOCK_STREAM). */
+#define CAPSA_VSOCK_SEQPACKET 1
+
+/* Binds a port of the guest to a path: the host listens there from the build until the machine's end, and connects each
+ * client to the guest's port. Nothing may be at the path yet (1 to 107 bytes); only this user can connect (mode 0600).
+ * A client whose connection the guest refuses reads the end. CONFIG at the build: a port or path is bound twice; EXISTS:
+ * there is something at the path. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_vsock_listen(capsa_builder *builder, uint32_t port, const char *path,
+                                                  uint32_t flags, capsa_error **err);
+
+/* Binds a port of the host to a path: for each connection of the guest to it the host connects to the unix socket
+ * there. While nobody listens at the path the guest is refused. CONFIG at the build: the port is bound twice. Since
+ * 0.1. */
+CAPSA_API capsa_status capsa_builder_vsock_connect(capsa_builder *builder, uint32_t port, const char *path,
+                                                   uint32_t flags, capsa_error **err);
+
 /* Writes the description as JSON into *json (free it with capsa_mem_free). Errors: HANDLE, NO_MEMORY. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err);
 
@@ -539,6 +561,32 @@ CAPSA_API capsa_status capsa_vm_resume(capsa_vm *vm, capsa_error **err);
  * Errors: INVALID_ARG (more than the machine has), UNSUPPORTED (it has no balloon), STATE (it has ended). Since 0.1.
  */
 CAPSA_API capsa_status capsa_vm_set_memory_target(capsa_vm *vm, uint64_t bytes, capsa_error **err);
+
+/*
+ * Connects to a port of the guest. *fd becomes a connected unix socket, of the type that `flags` says
+ * (CAPSA_VSOCK_SEQPACKET): shutdown(2) for writing shows the guest the end, and reading gives the end when the guest has
+ * shut its side down, and when the machine has ended. It waits for the guest's driver to come up and for its answer.
+ * Errors: INVALID_ARG, UNSUPPORTED (the machine has no sockets, or the driver none of this type), IO (nobody listens
+ * there: errno ECONNREFUSED; the driver went away: ECONNRESET), STATE (the machine has ended), LIMIT, TIMEOUT, CANCELLED,
+ * CLOSED. Since 0.1.
+ */
+CAPSA_API capsa_status capsa_vm_vsock_connect(capsa_vm *vm, uint32_t port, uint32_t flags, int64_t timeout_ms,
+                                              capsa_cancel *cancel, int *fd, capsa_error **err);
+
+/*
+ * Listens at a port of the host for the guest's connections. *fd becomes a listening unix socket, of the type that
+ * `flags` says: poll(2) it, and accept(2) gives each connection. At most `backlog` (1 or more; bounded by the host's
+ * net.core.somaxconn) wait there; more are refused, and all when *fd is closed. The port stays in use until
+ * capsa_vm_vsock_unlisten.
+ * Errors: INVALID_ARG, EXISTS (the port is in use), UNSUPPORTED (the machine has no sockets), STATE (it has ended),
+ * LIMIT. Since 0.1.
+ */
+CAPSA_API capsa_status capsa_vm_vsock_listen(capsa_vm *vm, uint32_t port, uint32_t flags, int backlog, int *fd,
+                                             capsa_error **err);
+
+/* Frees a port of capsa_vm_vsock_listen or capsa_builder_vsock_connect: the guest is refused there from now on. What is
+ * connected stays so. Errors: NOT_FOUND, UNSUPPORTED, STATE. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_vsock_unlisten(capsa_vm *vm, uint32_t port, capsa_error **err);
 
 /* Writes the state, CAPSA_STATE_..., to *state. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err);

@@ -117,6 +117,25 @@ capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_ballo
     return goBuilderSetBalloon(SHIM_TOKEN(builder), known.flags, &call);
 }
 
+capsa_status capsa_builder_set_vsock(capsa_builder *builder, int on, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetVsock(SHIM_TOKEN(builder), on, &call);
+}
+
+capsa_status capsa_builder_vsock_listen(capsa_builder *builder, uint32_t port, const char *path, uint32_t flags,
+                                        capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(path);
+    return goBuilderVsockListen(SHIM_TOKEN(builder), port, (char *)path, flags, &call);
+}
+
+capsa_status capsa_builder_vsock_connect(capsa_builder *builder, uint32_t port, const char *path, uint32_t flags,
+                                         capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(path);
+    return goBuilderVsockConnect(SHIM_TOKEN(builder), port, (char *)path, flags, &call);
+}
+
 capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err) {
     SHIM_ENTER(err);
     SHIM_NEED(json);

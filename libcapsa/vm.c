@@ -79,6 +79,26 @@ capsa_status capsa_vm_set_memory_target(capsa_vm *vm, uint64_t bytes, capsa_erro
     return goVMSetMemoryTarget(SHIM_TOKEN(vm), bytes, &call);
 }
 
+capsa_status capsa_vm_vsock_connect(capsa_vm *vm, uint32_t port, uint32_t flags, int64_t timeout_ms,
+                                    capsa_cancel *cancel, int *fd, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(fd);
+    return shim_finish(&call,
+                       goVMVsockConnect(SHIM_TOKEN(vm), port, flags, timeout_ms, SHIM_TOKEN(cancel), fd, &call));
+}
+
+capsa_status capsa_vm_vsock_listen(capsa_vm *vm, uint32_t port, uint32_t flags, int backlog, int *fd,
+                                   capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(fd);
+    return goVMVsockListen(SHIM_TOKEN(vm), port, flags, backlog, fd, &call);
+}
+
+capsa_status capsa_vm_vsock_unlisten(capsa_vm *vm, uint32_t port, capsa_error **err) {
+    SHIM_ENTER(err);
+    return goVMVsockUnlisten(SHIM_TOKEN(vm), port, &call);
+}
+
 capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err) {
     SHIM_ENTER(err);
     SHIM_NEED(state);

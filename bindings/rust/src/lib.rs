@@ -98,6 +98,8 @@ pub const CAPSA_BALLOON_OFF: u32 = 1;
 pub const CAPSA_BALLOON_NO_REPORTING: u32 = 2;
 pub const CAPSA_BALLOON_NO_DEFLATE_ON_OOM: u32 = 4;
 
+pub const CAPSA_VSOCK_SEQPACKET: u32 = 1;
+
 /// A structure of the ABI: its first field is its size, and `INIT` is the header's initialiser.
 macro_rules! sized {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $value:expr),* $(,)? }) => {
@@ -276,6 +278,21 @@ extern "C" {
         options: *const capsa_balloon_options,
         err: Err,
     ) -> capsa_status;
+    pub fn capsa_builder_set_vsock(b: *mut capsa_builder, on: c_int, err: Err) -> capsa_status;
+    pub fn capsa_builder_vsock_listen(
+        b: *mut capsa_builder,
+        port: u32,
+        path: *const c_char,
+        flags: u32,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_vsock_connect(
+        b: *mut capsa_builder,
+        port: u32,
+        path: *const c_char,
+        flags: u32,
+        err: Err,
+    ) -> capsa_status;
     pub fn capsa_builder_to_json(b: *mut capsa_builder, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_builder_from_json(
         json: *const c_char,
@@ -312,6 +329,24 @@ extern "C" {
     pub fn capsa_vm_pause(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_resume(vm: *mut capsa_vm, err: Err) -> capsa_status;
     pub fn capsa_vm_set_memory_target(vm: *mut capsa_vm, bytes: u64, err: Err) -> capsa_status;
+    pub fn capsa_vm_vsock_connect(
+        vm: *mut capsa_vm,
+        port: u32,
+        flags: u32,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        fd: *mut c_int,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_vsock_listen(
+        vm: *mut capsa_vm,
+        port: u32,
+        flags: u32,
+        backlog: c_int,
+        fd: *mut c_int,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_vsock_unlisten(vm: *mut capsa_vm, port: u32, err: Err) -> capsa_status;
     pub fn capsa_vm_state(vm: *mut capsa_vm, state: *mut u32, err: Err) -> capsa_status;
     pub fn capsa_vm_stats_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_vm_stats(vm: *mut capsa_vm, stats: *mut capsa_stats, err: Err) -> capsa_status;

@@ -20,6 +20,9 @@ static void refuse_builder(capsa_builder *b) {
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_memory_mib(b, 64, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_timeout(b, 0, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_console(b, NULL, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_set_vsock(b, 1, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_vsock_listen(b, 1, "/x", 0, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_vsock_connect(b, 1, "/x", 0, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_to_json(b, &json, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_build(b, &vm, &e));
     capsa_builder_free(b);
@@ -41,6 +44,9 @@ static void refuse_vm(capsa_vm *vm) {
     FAILS(CAPSA_E_HANDLE, capsa_vm_kill(vm, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_pause(vm, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_resume(vm, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_vsock_connect(vm, 1, 0, -1, NULL, &fd, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_vsock_listen(vm, 1, 0, 1, &fd, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_vsock_unlisten(vm, 1, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_state(vm, &n, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_stats_json(vm, &json, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_event_fd(vm, &fd, &e));
@@ -127,6 +133,8 @@ static void nulls(capsa_builder *b) {
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_from_json("{}", 2, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_build(b, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exit_json(vm, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_vsock_connect(vm, 1, 0, -1, NULL, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_vsock_listen(vm, 1, 0, 1, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_state(vm, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_stats_json(vm, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_event_fd(vm, NULL, &e));
