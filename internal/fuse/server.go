@@ -59,7 +59,7 @@ type session struct {
 
 	renames  sync.Mutex    // held while a rename changes names and places
 	replaced atomic.Uint64 // counts beginnings and ends of renames that replace a file
-	binds   sync.Mutex // held while a directory gets another place
+	binds    sync.Mutex    // held while a directory gets another place
 }
 
 // New opens a directory. The path is the caller's, and may contain links. An

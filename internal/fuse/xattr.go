@@ -27,11 +27,10 @@ func (r *request) xattrVisible(name string) bool {
 	if name == aclAccessName || name == aclDefaultName {
 		return r.s.caps&capPosixACL != 0
 	}
-	ns, _, _ := strings.Cut(name, ".")
-	switch ns {
-	case "user":
+	switch {
+	case strings.HasPrefix(name, "user."):
 		return true
-	case "trusted", "security":
+	case strings.HasPrefix(name, "trusted."), strings.HasPrefix(name, "security."):
 		return r.w.srv.opt.Xattr == XattrAll
 	default:
 		return false

@@ -134,12 +134,13 @@ func TestOverflow(t *testing.T) {
 	defer w.Close()
 	dir := t.TempDir()
 	require.NoError(t, w.Add(1, dirFD(t, dir)))
-	name := filepath.Join(dir, "x")
-	require.NoError(t, os.Mkdir(name, 0o700))
-	<-started
-	for range 20_000 { // /proc/sys/fs/inotify/max_queued_events is 16384
-		require.NoError(t, os.Remove(name))
+	names := []string{filepath.Join(dir, "x"), filepath.Join(dir, "y")}
+	for _, name := range names {
 		require.NoError(t, os.Mkdir(name, 0o700))
+	}
+	<-started
+	for i := range 20_000 { // /proc/sys/fs/inotify/max_queued_events is 16384; equal neighbours are merged
+		require.NoError(t, unix.Chmod(names[i%2], 0o700))
 	}
 	close(block)
 	<-lost
