@@ -60,8 +60,9 @@ const char *host_text(const char *format, ...) {
 
 const char *scratch_file(const char *name) {
     char *path = NULL;
+    int n = asprintf(&path, "%s/%s", scratch(), name);
 
-    CHECK(asprintf(&path, "%s/%s", scratch(), name) > 0, "no memory");
+    CHECK(n > 0, "no memory");
     return path;
 }
 
