@@ -36,6 +36,9 @@ func newPair(t packet.Type) (ours, theirs int, err error) {
 	if err == nil {
 		err = prepare(fds[0], t)
 	}
+	if err == nil && t == packet.SeqPacket { // for the largest messages that a guest takes by default
+		err = unix.SetsockoptInt(fds[1], unix.SOL_SOCKET, unix.SO_SNDBUF, maxMessageCredit)
+	}
 	if err != nil {
 		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
 		return -1, -1, os.NewSyscallError("socketpair", err)
