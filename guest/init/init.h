@@ -29,4 +29,7 @@ _Noreturn void shut_down(int how);
 // tools.c: runs the tool called name; -1 when there is none, else its status.
 int tool(const char *name, int argc, char **argv);
 
+// vsock.c: the tool of that name.
+int vsock(int argc, char **argv);
+
 #endif

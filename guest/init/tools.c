@@ -89,10 +89,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tools[] = {
-	{"ram", ram},
-	{"crash", crash},
-	{"triplefault", triplefault},
-	{"flood", flood},
+	{"ram", ram}, {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"vsock", vsock},
 };
 
 int tool(const char *name, int argc, char **argv)
