@@ -200,13 +200,8 @@ func setlk(r *request) syscall.Errno {
 	}
 	lk := a.lk
 	return r.wait(o.file,
-		func() syscall.Errno {
-			e := fcntlLock(o.file.fd, unix.F_OFD_SETLKW, &lk)
-			if e == 0 {
-				o.note(&lk)
-			}
-			return e
-		},
+		func() syscall.Errno { return fcntlLock(o.file.fd, unix.F_OFD_SETLKW, &lk) },
+		func() { o.note(&lk) },
 		func() { o.restore(&lk) })
 }
 
@@ -244,6 +239,7 @@ func (r *request) flock(h *handle, a lockArgs, wait bool) syscall.Errno {
 		fd := h.file.fd
 		e = r.wait(h.file,
 			func() syscall.Errno { return errno(unix.Flock(fd, op)) },
+			func() {},
 			func() {
 				if before == 0 {
 					before = unix.LOCK_UN

@@ -12,9 +12,9 @@ import (
 type CachePolicy int
 
 const (
-	// CacheAuto: names and attributes for a second, data until the next open
-	// finds a changed size or modification time. Changes made on the host are
-	// seen after a second at most, or at the next open.
+	// CacheAuto: names and attributes, a file's size among them, for a second;
+	// data until an open finds another size or modification time. Changes made
+	// on the host are seen after a second at most.
 	CacheAuto CachePolicy = iota
 	// CacheNone: every access asks the host. About three times slower.
 	CacheNone

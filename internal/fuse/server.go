@@ -185,9 +185,14 @@ func (s *Server) replace(ss *session) {
 	}
 	s.cur.Store(ss)
 	s.mu.Unlock()
-	if old != nil {
-		old.waits.close()
-		old.put()
+	if old == nil {
+		return
+	}
+	old.waits.close()
+	if old.drop() {
+		// On a goroutine of its own: closing a file may take the host as long
+		// as any other request, and this may be a vCPU that resets the device.
+		safe.Go("fuse session end", nil, old.end)
 	}
 }
 
@@ -201,15 +206,14 @@ func (s *Server) session() *session {
 	}
 }
 
-// put gives a use back. After the last one handles and nodes are closed, on a
-// goroutine of their own: closing a file may take the host as long as any other
-// request, and this may be a vCPU that resets the device. Nil is allowed.
+// put gives a request's use back. Nil is allowed.
 func (ss *session) put() {
 	if ss != nil && ss.drop() {
-		safe.Go("fuse session end", nil, ss.end)
+		ss.end()
 	}
 }
 
+// end closes handles and nodes after the last use.
 func (ss *session) end() {
 	defer ss.srv.put()
 	ss.handles.slots.each((*handle).put) // the table's references

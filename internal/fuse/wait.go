@@ -81,8 +81,9 @@ func (w *waiters) close() {
 // returns what it does, or EINTR when the client or a reset makes the request
 // give up. The kernel cannot be told to give up without a signal handler,
 // which is not ours to install; the thread stays until the lock is granted,
-// and then takes it back with undo. f stays open until then.
-func (r *request) wait(f *file, lock func() syscall.Errno, undo func()) syscall.Errno {
+// and then takes it back with undo. f stays open until then. note is called
+// when the lock was granted in time.
+func (r *request) wait(f *file, lock func() syscall.Errno, note, undo func()) syscall.Errno {
 	stop, e := r.s.waits.enter(r.unique)
 	if e != 0 {
 		return e
@@ -108,10 +109,16 @@ func (r *request) wait(f *file, lock func() syscall.Errno, undo func()) syscall.
 		for e == syscall.EINTR && !decided.Load() {
 			e = lock()
 		}
-		if decided.CompareAndSwap(false, true) {
+		switch {
+		case !decided.CompareAndSwap(false, true):
+			if e == 0 {
+				undo()
+			}
+		case e == 0:
+			note()
+			fallthrough
+		default:
 			done <- e
-		} else if e == 0 {
-			undo()
 		}
 	})
 	select {
