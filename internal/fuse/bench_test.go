@@ -68,7 +68,7 @@ func BenchmarkGetattr(b *testing.B) {
 	})
 	b.Run("closed", func(b *testing.B) {
 		c, node, fh := benchShare(b)
-		c.release(node, fh)
+		_ = c.release(node, fh)
 		r := c.prepare(3, node, u64s(0, 0), 104)
 		for b.Loop() {
 			r.do(b)
@@ -86,7 +86,7 @@ func BenchmarkLookup(b *testing.B) {
 
 func BenchmarkLookupForget(b *testing.B) {
 	c, node, fh := benchShare(b)
-	c.release(node, fh)
+	_ = c.release(node, fh)
 	c.forget(node, 1)
 	r := c.prepare(1, rootID, z("file"), 128)
 	for b.Loop() {
@@ -109,7 +109,7 @@ func BenchmarkOpenRelease(b *testing.B) {
 	})
 	b.Run("served", func(b *testing.B) {
 		c, node, fh := benchShare(b)
-		c.release(node, fh)
+		_ = c.release(node, fh)
 		r := c.prepare(14, node, u32s(0, 0), 16)
 		for b.Loop() {
 			r.do(b)

@@ -165,7 +165,7 @@ func (c *client) lookup(parent uint64, name string) uint64 {
 	return id
 }
 
-func (c *client) forget(node, n uint64) { c.call(2, node, u64s(n), 0) }
+func (c *client) forget(node, n uint64) { _, _ = c.call(2, node, u64s(n), 0) }
 
 func (c *client) getattr(node uint64) (attrs, syscall.Errno) {
 	c.t.Helper()

@@ -158,7 +158,7 @@ func TestWaitForLock(t *testing.T) {
 			require.Zero(t, set(fh2, 2, unix.F_RDLCK))
 			if flags == 0 {
 				unique, result = c.waiting(node, fh, 1, unix.F_WRLCK, flags)
-				c.call(opInterrupt, 0, u64s(unique), 0)
+				_, _ = c.call(opInterrupt, 0, u64s(unique), 0)
 				require.Equal(t, syscall.EINTR, get(t, result))
 				require.Zero(t, set(fh2, 2, unix.F_UNLCK))
 				settle(t, func() bool { return waitThreads.Load() == 0 })

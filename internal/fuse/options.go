@@ -175,7 +175,7 @@ func (o Options) Validate() error {
 type timeouts struct{ entry, attr, negative uint64 } // seconds
 
 const (
-	autoSeconds   = uint64(time.Second / time.Second)
+	autoSeconds   = 1
 	alwaysSeconds = uint64(24 * time.Hour / time.Second)
 )
 

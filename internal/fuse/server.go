@@ -124,23 +124,20 @@ func (s *Server) open(path string) error {
 			Hint: "share a directory of ordinary files", Err: ErrUnsupported,
 		}
 	}
-	if h, e := s.probe(fd); e != 0 {
-		h.release()
-		if e == syscall.ENOSYS {
-			return &OptionError{Field: "path", Problem: "openat2 is missing", Hint: "Linux 5.6 or later is needed", Err: ErrUnsupported}
-		}
+	h, e := s.openPath(fd, cstr(".\x00")) // openat2 works, and the directory can be entered
+	h.release()
+	switch e {
+	case 0:
+	case syscall.ENOSYS:
+		return &OptionError{Field: "path", Problem: "openat2 is missing", Hint: "Linux 5.6 or later is needed", Err: ErrUnsupported}
+	default:
 		return &os.PathError{Op: "openat2", Path: path, Err: e}
-	} else {
-		h.release()
 	}
 	if s.opt.ACL {
 		return s.probeACL(path, fd)
 	}
 	return nil
 }
-
-// probe makes sure that openat2 works and that the directory can be entered.
-func (s *Server) probe(fd int) (held, syscall.Errno) { return s.openPath(fd, cstr(".\x00")) }
 
 // probeACL makes sure that the file system has access control lists.
 func (s *Server) probeACL(path string, fd int) error {
@@ -207,18 +204,18 @@ func (s *Server) session() *session {
 }
 
 // put gives a request's use back. Nil is allowed.
-func (ss *session) put() {
-	if ss != nil && ss.drop() {
-		ss.end()
+func (s *session) put() {
+	if s != nil && s.drop() {
+		s.end()
 	}
 }
 
 // end closes handles and nodes after the last use.
-func (ss *session) end() {
-	defer ss.srv.put()
-	ss.handles.slots.each((*handle).put) // the table's references
+func (s *session) end() {
+	defer s.srv.put()
+	s.handles.slots.each((*handle).put) // the table's references
 	var all []*inode
-	ss.table.slots.each(func(n *inode) { all = append(all, n) })
+	s.table.slots.each(func(n *inode) { all = append(all, n) })
 	for _, n := range all {
 		n.put()
 	}

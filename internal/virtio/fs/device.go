@@ -43,8 +43,6 @@ const (
 	// size of its requests from it (max_pages is at most the ring less 4), and
 	// with indirect descriptors a request takes one.
 	queueSize = 1024
-	// notifySize is the number of buffers for notifications.
-	notifySize = 64
 	// notifyBuffer is notify_buf_size: what one notification has at most, in
 	// bytes: headers and a name, and never file data.
 	notifyBuffer = 4096
