@@ -97,6 +97,9 @@ type op struct {
 // start runs the call on a goroutine of its own. goOpFinish joins it.
 func (w wait) start(c *C.priv_call, token *cancelToken) error {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if errors.Is(err, unix.ENOMEM) {
+		return errorf(capsa.KindNoMemory, w.name, "eventfd: %w", err)
+	}
 	if err != nil {
 		return errorf(capsa.KindLimit, w.name, "eventfd: %w", err).
 			WithHint("raise the limit of open files (ulimit -n)")

@@ -126,6 +126,9 @@ func (b *Backend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err // without a look at the host: it is wrong anywhere
 	}
+	if err := thisPoller.start(); err != nil {
+		return nil, stepError(err)
+	}
 	growFDTable()
 	sys, f, err := b.open()
 	if err != nil {
