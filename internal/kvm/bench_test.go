@@ -59,6 +59,24 @@ func BenchmarkClose(b *testing.B) {
 	}
 }
 
+// BenchmarkInterrupt is from a device's interrupt to what the guest's handler does
+// about it, with the guest in halt before.
+func BenchmarkInterrupt(b *testing.B) {
+	kvmtest.Require(b)
+	ports := probe{seen: make(chan access, 1)}
+	a, setup := interruptGuest(layout.Console.IRQ)
+	m := bare(b, a, func(m *machine) {
+		withProbes(b, &ports, &probe{})(m)
+		setup(b, m)
+	}, vm.Host{})
+	require.NoError(b, m.Start())
+	<-ports.seen
+	for b.Loop() {
+		m.devices[0].slot.Interrupt()
+		<-ports.seen
+	}
+}
+
 // BenchmarkPortExit is one exit to user space and back.
 func BenchmarkPortExit(b *testing.B) {
 	kvmtest.Require(b)

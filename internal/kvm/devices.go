@@ -64,10 +64,7 @@ func (m *machine) makeDevices() error {
 }
 
 func (m *machine) addDevice(spec deviceSpec) error {
-	line, err := newIRQLine(m.vm, spec.place.IRQ)
-	if err != nil {
-		return err
-	}
+	line := &irqLine{vm: m.vm, gsi: spec.place.IRQ}
 	m.undo.add(line.close)
 	dev, err := spec.build(m)
 	if err != nil {

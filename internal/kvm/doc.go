@@ -17,7 +17,7 @@
 // Whoever wants the machine to end calls end: the first caller writes the reason
 // down, shuts the gate and kicks all vCPUs. The last of them to leave lets the
 // devices finish what the guest had handed over, releases everything in the order
-// vCPUs, devices, irqfds, VM, memory, writes the exit record, and closes Done.
+// vCPUs, devices, VM, memory, writes the exit record, and closes Done.
 //
 // # Locks
 //

@@ -15,7 +15,7 @@ import (
 )
 
 // withProbes puts one probe on each bus.
-func withProbes(t *testing.T, ports, mem *probe) func(*machine) {
+func withProbes(t testing.TB, ports, mem *probe) func(*machine) {
 	return func(m *machine) {
 		require.NoError(t, m.ports.add("test ports", testPort, 0x10, ports))
 		require.NoError(t, m.mmio.add("test memory", testMem, 0x20, mem))

@@ -34,7 +34,6 @@ var required = []capability{
 	{kvmsys.CapExtCPUID, "KVM_CAP_EXT_CPUID"},
 	{kvmsys.CapMPState, "KVM_CAP_MP_STATE"},
 	{kvmsys.CapIRQRouting, "KVM_CAP_IRQ_ROUTING"},
-	{kvmsys.CapIRQFD, "KVM_CAP_IRQFD"},
 	{kvmsys.CapIOEventFD, "KVM_CAP_IOEVENTFD"},
 	{kvmsys.CapImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"},
 }

@@ -4,14 +4,10 @@ package kvm
 
 import (
 	"context"
-	"encoding/binary"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
@@ -35,48 +31,46 @@ func routes(withPIT bool) []kvmsys.Route {
 	return t
 }
 
-// irqLine is an edge-triggered interrupt line: an eventfd that KVM listens to.
-type irqLine struct{ fd int }
+// irqLine is an edge-triggered interrupt line of a device.
+//
+// It is no irqfd: for a pin of the IOAPIC, KVM leaves an irqfd to a kernel thread
+// (virt/kvm/eventfd.c, irqfd_wakeup), which has to wake up first, and taking one
+// away waits for a grace period.
+type irqLine struct {
+	gsi uint32
 
-// newIRQLine makes a line to a GSI.
-func newIRQLine(v *kvmsys.VM, gsi uint32) (*irqLine, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, os.NewSyscallError("eventfd2", err)
-	}
-	if err := v.AssignIRQFD(fd, gsi); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	return &irqLine{fd: fd}, nil
+	mu sync.Mutex // held from up to down: what comes between would not be an edge
+	vm *kvmsys.VM // nil: closed; guarded by mu
 }
 
-// pulse raises the interrupt. It does not block: KVM takes the count at once.
-//
-// Preconditions: close has not been called.
+// pulse raises the interrupt, unless the line is closed. It does not block.
 func (l *irqLine) pulse() {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	for {
-		// EAGAIN: the count is at its maximum, so an edge is pending, as asked.
-		if _, err := unix.Write(l.fd, one[:]); err != unix.EINTR {
-			return
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.vm == nil {
+		return
 	}
+	// It fails only for a VM without interrupt controllers.
+	_ = l.vm.IRQLine(l.gsi, true)
+	_ = l.vm.IRQLine(l.gsi, false)
 }
 
-// close takes the line away. KVM lets go of an eventfd that is closed, by itself
-// (virt/kvm/eventfd.c, irqfd_wakeup); asked to, it would make us wait for a grace
-// period.
-//
-// Preconditions: nobody pulses it any more.
-func (l *irqLine) close() error { return os.NewSyscallError("close", unix.Close(l.fd)) }
+// close lets go of the VM, which is about to be closed.
+func (l *irqLine) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.vm = nil
+	return nil
+}
 
 // queueKick is a queue's kick: KVM signals an eventfd when the driver writes the
-// queue's number to QueueNotify. It also knows whether the queue's worker has
+// queue's number to QueueNotify. Where the host has no eventfd left, the write
+// exits to the transport, which pokes the kick: slower, but the guest's device
+// works, whose driver has no way to try again. It also knows whether the queue's worker has
 // looked at the ring since a given moment, for drain.
 type queueKick struct {
-	*virtio.EventFD
+	virtio.StoppableKick
+	fd    int // the eventfd, lent to KVM; -1: there is none
 	vm    *kvmsys.VM
 	event kvmsys.IOEvent
 	slot  *transportSlot
@@ -89,24 +83,24 @@ type queueKick struct {
 	stopped bool          // guarded by mu
 }
 
-func newQueueKick(v *kvmsys.VM, base uint64, queue int, slot *transportSlot) (*queueKick, error) {
-	fd, err := virtio.NewEventFD()
-	if err != nil {
-		return nil, err
-	}
+func newQueueKick(v *kvmsys.VM, base uint64, queue int, slot *transportSlot) *queueKick {
 	match := uint64(queue)
 	k := &queueKick{
-		EventFD: fd,
+		fd:      -1,
 		vm:      v,
 		event:   kvmsys.IOEvent{Addr: base + mmio.NotifyOffset, Len: 4, Match: &match},
 		slot:    slot,
 		changed: make(chan struct{}),
 	}
-	if err := v.AssignIOEvent(k.event, fd.FD()); err != nil {
-		fd.Stop()
-		return nil, err
+	if e, err := virtio.NewEventFD(); err == nil {
+		if err = v.AssignIOEvent(k.event, e.FD()); err == nil {
+			k.StoppableKick, k.fd = e, e.FD()
+			return k
+		}
+		e.Stop()
 	}
-	return k, nil
+	k.StoppableKick = virtio.NewLocalKick()
+	return k
 }
 
 // note changes the fields under mu and wakes drain.
@@ -121,7 +115,7 @@ func (k *queueKick) note(change func()) {
 // Wait implements virtio.Kick.
 func (k *queueKick) Wait() error {
 	k.note(func() { k.idle = true })
-	err := k.EventFD.Wait()
+	err := k.StoppableKick.Wait()
 	k.note(func() { k.idle = false; k.wakes++ })
 	return err
 }
@@ -133,10 +127,10 @@ func (k *queueKick) Wait() error {
 func (k *queueKick) Stop() {
 	k.once.Do(func() {
 		k.slot.remove(k)
-		if !k.slot.final.Load() {
-			_ = k.vm.DeassignIOEvent(k.event, k.FD()) // fails only for one never assigned
+		if k.fd >= 0 && !k.slot.final.Load() {
+			_ = k.vm.DeassignIOEvent(k.event, k.fd) // fails only for one never assigned
 		}
-		k.EventFD.Stop()
+		k.StoppableKick.Stop()
 		k.note(func() { k.stopped = true })
 	})
 }
@@ -192,10 +186,7 @@ var _ mmio.Backing = (*transportSlot)(nil)
 
 // NewKick implements mmio.Backing.
 func (s *transportSlot) NewKick(queue int) (virtio.StoppableKick, error) {
-	k, err := newQueueKick(s.vm, s.place.Addr(), queue, s)
-	if err != nil {
-		return nil, err
-	}
+	k := newQueueKick(s.vm, s.place.Addr(), queue, s)
 	s.mu.Lock()
 	s.kicks[k] = struct{}{}
 	s.mu.Unlock()

@@ -25,7 +25,7 @@ const (
 
 // interruptGuest waits in halt for interrupts of a pin; its handler writes to
 // the test port.
-func interruptGuest(pin uint32) (*asm, func(*testing.T, *machine)) {
+func interruptGuest(pin uint32) (*asm, func(testing.TB, *machine)) {
 	a := newAsm().cli().emit(0x0f, 0x01, 0x1c, 0x25).imm32(idtrAddr) // lidt
 	a.movRBX(layout.LocalAPICAddr).store32(0xf0, 0x1ff)              // enable, spurious vector 0xff
 	a.movRBX(layout.IOAPICAddr)
@@ -34,7 +34,7 @@ func interruptGuest(pin uint32) (*asm, func(*testing.T, *machine)) {
 	a.movRBX(layout.LocalAPICAddr).outb(testPort, 'r')
 	a.label("idle").sti().hlt().jmp("idle")
 	a.label("handler").outb(testPort, 'i').store32(0xb0, 0).emit(0x48, 0xcf) // EOI, iretq
-	return a, func(t *testing.T, m *machine) {
+	return a, func(t testing.TB, m *machine) {
 		handler := uint64(codeAddr + a.labels["handler"])
 		gate := binary.LittleEndian.AppendUint64(nil, handler&0xffff|bootCode<<16|0x8e00<<32|handler>>16<<48)
 		gate = binary.LittleEndian.AppendUint64(gate, handler>>32)

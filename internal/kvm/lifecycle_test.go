@@ -132,7 +132,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		require.NotEmpty(t, e.Hint, "%v", err)
 		require.Less(t, failures, 100)
 	}
-	require.Greater(t, failures, 5)
+	require.Greater(t, failures, 2)
 	kvmtest.NoLeak(t, before, threadSlack)
 }
 

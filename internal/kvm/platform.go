@@ -3,7 +3,6 @@
 package kvm
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -24,10 +23,7 @@ func (d portDevice) Write(offset uint64, p []byte) { d.Device.Write(uint16(offse
 // addPlatform puts the few devices of a PC on the port bus: COM1, the clock,
 // the keyboard controller's reset and the ACPI power registers.
 func (m *machine) addPlatform() error {
-	line, err := newIRQLine(m.vm, layout.IRQPower)
-	if err != nil {
-		return fmt.Errorf("power button: %w", err)
-	}
+	line := &irqLine{vm: m.vm, gsi: layout.IRQPower}
 	m.undo.add(line.close)
 
 	serial := m.host.Serial

@@ -25,7 +25,6 @@ const (
 	ioCreateIRQChip      = 0xae60
 	ioIRQLine            = 0x4008ae61
 	ioSetGSIRouting      = 0x4008ae6a
-	ioIRQFD              = 0x4020ae76
 	ioCreatePIT2         = 0x4040ae77
 	ioIOEventFD          = 0x4040ae79
 	ioRun                = 0xae80
@@ -60,7 +59,6 @@ const (
 	CapNrMemSlots         Cap = 10
 	CapMPState            Cap = 14
 	CapIRQRouting         Cap = 25
-	CapIRQFD              Cap = 32
 	CapPIT2               Cap = 33
 	CapIOEventFD          Cap = 36
 	CapSetIdentityMapAddr Cap = 37

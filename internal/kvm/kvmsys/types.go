@@ -103,12 +103,6 @@ type userMemoryRegion struct {
 	UserspaceAddr uint64
 }
 
-// irqfd is struct kvm_irqfd.
-type irqfd struct {
-	FD, GSI, Flags, ResampleFD uint32
-	_                          [16]uint8
-}
-
 // ioeventfd is struct kvm_ioeventfd.
 type ioeventfd struct {
 	DataMatch, Addr uint64

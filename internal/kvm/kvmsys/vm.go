@@ -101,13 +101,6 @@ func (v *VM) SetMemory(slot, flags uint32, gpa uint64, mem []byte) error {
 	return err
 }
 
-// AssignIRQFD makes each write to the eventfd an edge on a GSI. The kernel lets go
-// when the last descriptor of the eventfd is closed.
-func (v *VM) AssignIRQFD(eventfd int, gsi uint32) error {
-	_, err := ioctlPtr(v.gate, v.fd, "KVM_IRQFD", ioIRQFD, &irqfd{FD: uint32(eventfd), GSI: gsi})
-	return err
-}
-
 // IOEvent is a guest write that becomes a write to an eventfd.
 type IOEvent struct {
 	Addr  uint64 // guest physical address, or port when PIO
