@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -102,6 +103,7 @@ var kindsOfCauses = []struct {
 	{syscall.ENOMEM, KindNoMemory},
 	{syscall.EMFILE, KindLimit},
 	{syscall.ENFILE, KindLimit},
+	{os.ErrNoDeadline, KindLimit}, // epoll would not take a descriptor: fs.epoll.max_user_watches, or no memory
 	{syscall.ENOSYS, KindUnsupported},
 	{syscall.EPIPE, KindClosed},
 }

@@ -49,7 +49,7 @@ func openImage(op, path string) (*image, error) {
 			return &image{op: op, path: path, size: uint64(st.Size()), file: f}, nil
 		}
 	} else {
-		err = vm.Errorf(vm.KindIO, op, "%w", err).WithPath(path)
+		err = vm.Errorf(vm.KindOf(err), op, "%w", err).WithPath(path)
 	}
 	_ = f.Close() // the error above says more
 	return nil, err
@@ -110,7 +110,7 @@ func (f *image) readAt(p []byte, off uint64) error {
 		return vm.Errorf(vm.KindIO, f.op, "became shorter while it was read: %d bytes at offset %d are not there, the file had %d bytes",
 			len(p)-n, off+uint64(n), f.size).WithPath(f.path).WithHint("do not write to the file while the machine is built")
 	default:
-		return vm.Errorf(vm.KindIO, f.op, "%w", err).WithPath(f.path)
+		return vm.Errorf(vm.KindOf(err), f.op, "%w", err).WithPath(f.path)
 	}
 }
 
