@@ -5,8 +5,10 @@ package fuse
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -240,4 +242,60 @@ func FuzzACL(f *testing.F) {
 			require.Equal(t, orig, b)
 		}
 	})
+}
+
+// TestRandomRequests: requests of every kind with their bytes changed, one
+// after the other in one world. CAPSA_FUSE_RANDOM is how many.
+func TestRandomRequests(t *testing.T) {
+	count := 20_000
+	if v, err := strconv.Atoi(os.Getenv("CAPSA_FUSE_RANDOM")); err == nil {
+		count = v
+	}
+	w := fuzzWorld(t)
+	all := seeds()
+	rng := rand.New(rand.NewPCG(3, 4))
+	interesting := []byte{0, 1, 2, 3, 4, 8, 0x7f, 0x80, 0xff, '.', '/'}
+	out := make([]byte, 16+64<<10)
+	for i := range count {
+		if i%5000 == 0 {
+			w.init()
+		}
+		m := bytes.Clone(all[1+rng.IntN(len(all)-2)]) // neither INIT nor DESTROY, which end everything
+		for range rng.IntN(5) {
+			switch at := rng.IntN(len(m)); rng.IntN(6) {
+			case 0:
+				m[at] = interesting[rng.IntN(len(interesting))]
+			case 1:
+				m[at] ^= 1 << rng.IntN(8)
+			case 2:
+				m = m[:at+1]
+			case 3: // another node or handle that there may be
+				if len(m) >= 48 {
+					copy(m[16+24*rng.IntN(2):], u64s(uint64(rng.IntN(40))|uint64(rng.IntN(200))<<32))
+				}
+			case 4: // another name
+				if i := bytes.LastIndexByte(m[:len(m)-1], 0); i > 40 {
+					m = append(m[:i+1], z([]string{"file", "dir", "link", "new", "a/b", ".."}[rng.IntN(6)])...)
+				}
+			case 5:
+				m = append(m, make([]byte, rng.IntN(64))...)
+			}
+		}
+		if rng.IntN(50) != 0 && len(m) >= 4 {
+			copy(m, u32s(uint32(len(m))))
+		}
+		if len(m) >= 8 && (m[4] == opSetlkw || m[4] == opFallocate) {
+			continue // may wait for ever; may fill the disk
+		}
+		room := len(out)
+		if rng.IntN(20) == 0 {
+			room = rng.IntN(300)
+		}
+		n := w.handle([][]byte{m}, [][]byte{out[:room]})
+		require.False(t, bytes.Contains(out[:n], []byte(secretText)))
+	}
+	require.Zero(t, w.srv.stats.panics.Load())
+	w.intact()
+	w.init()
+	t.Logf("%d requests, %v", count, w.srv.Stats().Errors)
 }
