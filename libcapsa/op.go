@@ -129,12 +129,19 @@ func (w wait) start(c *C.priv_call, token *cancelToken) error {
 // work is the operation's goroutine.
 func (o *op) work() {
 	defer close(o.done)
-	defer func() {
-		// The counter cannot overflow: this is the only write.
-		_, _ = unix.Write(o.fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}()
+	defer o.wake()
 	if p := safe.Run(o.wait.name, func() { o.err = o.wait.run(o.ctx) }); p != nil {
 		o.err = p
+	}
+}
+
+// wake makes the descriptor readable. The counter cannot overflow: this is the only write. A caller that is not woken
+// waits for ever, so a signal must not take the write away.
+func (o *op) wake() {
+	for {
+		if _, err := unix.Write(o.fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); !errors.Is(err, unix.EINTR) {
+			return
+		}
 	}
 }
 
