@@ -50,6 +50,7 @@ type conn struct {
 	readable bool   // an event said that the socket has something, and no read has found it empty since
 	hungUp   bool   // an event said that the host's user has closed
 	ready    bool   // in Host.ready
+	noShort  bool   // an event said that there is more than bytes: the end, or an urgent byte, before which reads stop
 	partial  bool   // of the goroutine in Fill: the guest has a part of the message at the socket's head
 
 	// answer is where Connect waits, nil elsewhere: nil is sent when the

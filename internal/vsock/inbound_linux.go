@@ -123,7 +123,7 @@ type reading struct {
 // Preconditions: c is in use; the caller is Fill.
 func (h *Host) read(c *conn, slots []packet.Slot) reading {
 	h.mu.Lock()
-	limit, window := min(int64(c.send.free()), turn), c.send.size
+	limit, window, noShort := min(int64(c.send.free()), turn), c.send.size, c.noShort
 	h.mu.Unlock()
 	m := h.incoming
 	for i := range slots {
@@ -139,10 +139,16 @@ func (h *Host) read(c *conn, slots []packet.Slot) reading {
 	if c.typ == packet.SeqPacket {
 		return readMessage(c, m, slots, window)
 	}
-	return readStream(c, m, slots)
+	return readStream(c, m, slots, noShort)
 }
 
-func readStream(c *conn, m *message, slots []packet.Slot) (r reading) {
+// readStream reads once. A read that comes back with less than there was room
+// for has emptied the socket: what comes later makes an event. Not so when an
+// event has said already that the end or an urgent byte comes next, and when the
+// read stopped behind bytes that came with descriptors, which are dropped, as
+// MSG_CTRUNC says.
+func readStream(c *conn, m *message, slots []packet.Slot, noShort bool) (r reading) {
+	room := m.size
 	n, err := m.receive(c.fd, 0)
 	switch {
 	case err == unix.EAGAIN:
@@ -151,7 +157,7 @@ func readStream(c *conn, m *message, slots []packet.Slot) (r reading) {
 		// closed with bytes unread, and all it had sent has been read.
 		r.end = true
 	default:
-		r.more = true
+		r.more = n == room || noShort || m.hdr.Flags&unix.MSG_CTRUNC != 0
 		r.spread(slots, n)
 	}
 	return r

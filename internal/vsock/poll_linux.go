@@ -15,9 +15,10 @@ const eventBatch = 64
 // What is asked of sockets, always edge-triggered: an event comes once for each
 // change, so that a socket nobody has a use for at the moment costs nothing.
 // Room to write is asked for only while something waits for it, as otherwise
-// each read of the host would wake us.
+// each read of the host would wake us. EPOLLPRI says that there is an urgent
+// byte, see conn.noShort.
 const (
-	askRead  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	askRead  = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET
 	askWrite = askRead | unix.EPOLLOUT
 )
 
@@ -42,12 +43,6 @@ type poller struct {
 
 	table []watched
 	free  []int32
-
-	// Of the goroutine in wait.
-	try    func(fd uintptr) bool // take; made once, as making it allocates
-	events []unix.EpollEvent
-	n      int
-	err    error
 }
 
 // newPoller makes one. Errors: those of epoll_create1(2), and
@@ -69,9 +64,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	p := &poller{file: file, raw: raw, fd: fd}
-	p.try = p.take
-	return p, nil
+	return &poller{file: file, raw: raw, fd: fd}, nil
 }
 
 // add begins to wait for a descriptor.
@@ -125,26 +118,34 @@ func (p *poller) control(op, fd int, t ticket, events uint32) error {
 	return unix.EpollCtl(p.fd, op, fd, &unix.EpollEvent{Events: events, Fd: t.number, Pad: t.generation})
 }
 
-// wait returns the next events, at least one. The error says that interrupt was
-// called. One goroutine calls it.
-func (p *poller) wait(events []unix.EpollEvent) (int, error) {
-	p.events = events
-	if err := p.raw.Read(p.try); err != nil {
-		return 0, err
-	}
-	if p.err != nil {
-		return 0, os.NewSyscallError("epoll_wait", p.err)
-	}
-	return p.n, nil
-}
-
-// take takes events; false: there are none yet.
-func (p *poller) take(fd uintptr) bool {
-	for {
-		if p.n, p.err = unix.EpollWait(int(fd), p.events, 0); p.err != unix.EINTR {
-			return p.n != 0
+// wait calls handle with events, as they come, until interrupt is called or
+// waiting fails.
+//
+// All of that is one Read of the runtime's poller: it remembers that our
+// descriptor became ready while handle ran, which a new Read would begin by
+// forgetting. So one epoll_wait for each wake-up is enough, unless there were
+// more events than it could take.
+func (p *poller) wait(handle func(events []unix.EpollEvent)) error {
+	events := make([]unix.EpollEvent, eventBatch)
+	var failed error
+	err := p.raw.Read(func(fd uintptr) bool {
+		for {
+			n, err := unix.EpollWait(int(fd), events, 0)
+			switch {
+			case err == unix.EINTR:
+				continue
+			case err != nil:
+				failed = os.NewSyscallError("epoll_wait", err)
+				return true
+			case n > 0:
+				handle(events[:n])
+			}
+			if n < len(events) {
+				return false
+			}
 		}
-	}
+	})
+	return errors.Join(failed, err)
 }
 
 // interrupt makes wait return an error, now and for ever.

@@ -12,15 +12,11 @@ type todo struct {
 // guest.
 func (h *Host) run() {
 	defer close(h.pollerDone)
-	events := make([]unix.EpollEvent, eventBatch)
 	m := new(message)
 	var do todo
-	for {
-		n, err := h.poll.wait(events)
-		if err != nil {
-			return // Close
-		}
-		h.sort(events[:n], &do)
+	// It ends by Close only: epoll_wait has nothing to complain of.
+	_ = h.poll.wait(func(events []unix.EpollEvent) {
+		h.sort(events, &do)
 		for _, c := range do.write {
 			h.account(c, h.flush(c, m))
 		}
@@ -30,7 +26,7 @@ func (h *Host) run() {
 		if guest := h.guest(); guest != nil {
 			guest.Deliver()
 		}
-	}
+	})
 }
 
 // sort takes note of events.
@@ -58,6 +54,9 @@ func (h *Host) sort(events []unix.EpollEvent, do *todo) {
 func (h *Host) event(c *conn, events uint32) {
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		c.readable = true
+	}
+	if events&(unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		c.noShort = true
 	}
 	if events&unix.EPOLLHUP != 0 {
 		c.hungUp = true
