@@ -80,7 +80,7 @@ type Device struct {
 	receiver    atomic.Pointer[virtio.Worker] // the Source's notifications read it
 
 	said    bool   // of the transmitter: FirstOutput has been called
-	inBuf   []byte // of the receiver; nil until a driver takes input
+	inBuf   []byte // of the receiver; nil until there is a driver
 	pending []byte // of the receiver: the part of inBuf that the guest has no room for yet
 }
 
@@ -157,6 +157,9 @@ func (d *Device) Resize(cols, rows uint16) {
 
 // Activate implements [virtio.Device].
 func (d *Device) Activate(a virtio.Activation) error {
+	if d.inBuf == nil {
+		d.inBuf = make([]byte, stagedSize)
+	}
 	if q := a.Queues[queueTransmit]; q != nil {
 		q.SetMaxBytes(MaxTransmit)
 	}

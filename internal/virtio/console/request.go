@@ -94,9 +94,6 @@ func (d *Device) receive(counters *virtio.Counters) func(*virtq.Queue, int) (int
 // stage makes sure that pending has bytes; false: there are none.
 func (d *Device) stage() bool {
 	if len(d.pending) == 0 && d.input != nil {
-		if d.inBuf == nil {
-			d.inBuf = make([]byte, stagedSize)
-		}
 		d.pending = d.inBuf[:d.input.TryRead(d.inBuf)]
 	}
 	return len(d.pending) > 0
