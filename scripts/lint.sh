@@ -20,4 +20,4 @@ if [ ! -x "$linter" ]; then
 fi
 
 [ $# -gt 0 ] || set -- ./...
-exec "$linter" run "$@"
+exec "$linter" run --allow-parallel-runners "$@"
