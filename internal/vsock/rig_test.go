@@ -279,3 +279,10 @@ func noLeak(t *testing.T, fn func()) {
 func (r received) String() string {
 	return fmt.Sprintf("%v %d->%d len %d flags %d", r.Op, r.SrcPort, r.DstPort, len(r.payload), r.Flags)
 }
+
+// ended is a context that has ended.
+func ended(t testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
