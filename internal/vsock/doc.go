@@ -16,6 +16,10 @@
 // many of the guest's buffers wait already, and messages (SEQPACKET) that the
 // guest sends in pieces.
 //
+// What unix sockets have and the guest's have not, or the other way round, does
+// not pass: descriptors and urgent bytes of the host, empty messages (which read
+// like the end), and MSG_EOR. The end of a message always passes.
+//
 // # Bounds
 //
 // The guest sends no more than the credit it was given, per connection; the sum
