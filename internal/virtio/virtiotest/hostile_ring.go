@@ -41,7 +41,9 @@ func availRows() []row {
 	jump := func(name string, by func(size uint16) uint16) row {
 		return row{name, func(a *attack) {
 			a.start(0)
-			a.expose(a.buffer())
+			// In one step: the device may look at any moment, and the first buffer is in order.
+			a.r.SetDesc(0, a.buffer())
+			a.r.SetAvail(0, 0)
 			a.r.SetAvailIdx(by(a.r.Size))
 			a.refusedUnused()
 		}}
