@@ -19,7 +19,7 @@ $(CAPSA_OBJ): FORCE
 	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -ldflags="-extldflags '$(CAPSA_EXTLDFLAGS)'" -o $@ ./libcapsa
 
 $(BUILD)/$(CAPSA_REAL): $(CAPSA_OBJ)
-	strip --strip-unneeded -o $@ $<
+	strip --strip-unneeded -o $@.new $< && mv $@.new $@ # whole: programs may have the old one mapped
 
 $(BUILD)/$(CAPSA_SONAME): $(BUILD)/$(CAPSA_REAL)
 	ln -sf $(CAPSA_REAL) $@
