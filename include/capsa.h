@@ -543,7 +543,8 @@ CAPSA_API capsa_status capsa_vm_stop(capsa_vm *vm, int64_t grace_ms, capsa_cance
 CAPSA_API capsa_status capsa_vm_stop_in_stages(capsa_vm *vm, const capsa_stop_options *options, capsa_cancel *cancel,
                                                capsa_stop_outcome *outcome, capsa_error **err);
 
-/* Stops the machine at once and returns when it has ended, within a second whatever the guest does. A machine that has
+/* Stops the machine at once and returns when it has ended, within a second whatever the guest does; the host's storage,
+ * when a disk of the machine waits for it, may take up to ten seconds more. A machine that has
  * ended is left as it is, with success. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_kill(capsa_vm *vm, capsa_error **err);
 
