@@ -81,6 +81,13 @@
 // at last of the end. The queue is bounded; when nobody fetches, the oldest go, and
 // an EventLost says how many.
 //
+// # Memory
+//
+// A machine takes memory of the host as its guest touches it, and gives back what the
+// guest's kernel reports as free, a few seconds later. [VM.SetMemoryTarget] asks the
+// guest for more than that. [VM.Stats] tells what a machine takes, how far the guest is,
+// and what it says of its own memory. [Builder.SetBalloon] switches parts of it off.
+//
 // # Backends
 //
 // On Linux machines run under KVM. [Doctor] says whether that works on this host
