@@ -1,5 +1,4 @@
-/* The guest's first process in the boot benchmark: it ends the machine at once. Both machines see a reset through the
- * keyboard controller (reboot=k, and QEMU's -no-reboot). */
+/* The guest's first process in the boot benchmark: it ends the machine at once, by a reset (QEMU: -no-reboot). */
 #include <sys/reboot.h>
 #include <unistd.h>
 
