@@ -175,7 +175,7 @@ func (d *differ) step() (what, ra, rb string) {
 		return d.both("stat "+x, func(r string) (string, error) { return describe(r + x) })
 	case 15:
 		value := []byte(fmt.Sprint(d.rng.IntN(1000)))
-		return plain("setxattr "+x, func(r string) error { return unix.Lsetxattr(r+x, "user.t", value, d.rng.IntN(1)) })
+		return plain("setxattr "+x, func(r string) error { return unix.Lsetxattr(r+x, "user.t", value, d.rng.IntN(3)) })
 	case 16:
 		return d.both("getxattr "+x, func(r string) (string, error) {
 			b := make([]byte, 100)
