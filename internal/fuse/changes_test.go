@@ -5,6 +5,7 @@ package fuse
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,9 +108,25 @@ func TestWatchEscapes(t *testing.T) {
 // watched directory is seen at once.
 func TestNotificationsReachTheKernel(t *testing.T) {
 	dir := t.TempDir()
+	m, fd := newMount(t)
 	opt := faithful()
 	opt.Cache = CacheAlways
-	m := mount(t, dir, opt, 4)
+	opt.Notify = func(message []byte) bool {
+		_, err := unix.Write(fd, message)
+		return err == nil
+	}
+	srv, err := New(dir, opt)
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { serveDev(fd, srv) })
+	}
+	t.Cleanup(func() {
+		require.NoError(t, unix.Unmount(m.dir, unix.MNT_DETACH))
+		wg.Wait() // reads end with ENODEV
+		srv.Close()
+		require.NoError(t, unix.Close(fd))
+	})
 	require.NoError(t, os.WriteFile(dir+"/file", []byte("old"), 0o644))
 	read := func() string {
 		fd, err := unix.Open(m.dir+"/file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -126,8 +143,8 @@ func TestNotificationsReachTheKernel(t *testing.T) {
 	require.NoError(t, os.WriteFile(dir+"/file", []byte("new and longer"), 0o644))
 	require.Equal(t, "old", read(), "this is what CacheAlways means")
 
-	l := listen(t, m.srv)
-	require.NoError(t, m.srv.Watch("."))
+	l := listen(t, srv)
+	require.NoError(t, srv.Watch("."))
 	require.NoError(t, os.WriteFile(dir+"/file", []byte("newest"), 0o644))
 	for l.next().Op != watch.Written { // it is told after the notification
 	}
@@ -139,5 +156,5 @@ func TestNotificationsReachTheKernel(t *testing.T) {
 	for l.next().Op != watch.Removed {
 	}
 	require.Equal(t, unix.ENOENT.Error(), read())
-	require.NotZero(t, m.srv.Stats().Notified)
+	require.NotZero(t, srv.Stats().Notified)
 }

@@ -182,9 +182,8 @@ func mknod(r *request) syscall.Errno {
 
 // symlink is SYMLINK: a name and a target. The target is opaque.
 func symlink(r *request) syscall.Errno {
-	name, rest, e := nextName(r.arg)
+	name, rest, e := r.nextName(r.arg)
 	if e != 0 {
-		r.w.srv.stats.badNames.Add(1)
 		return e
 	}
 	i := bytes.IndexByte(rest, 0)

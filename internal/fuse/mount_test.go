@@ -3,10 +3,18 @@
 package fuse
 
 import (
+	"bytes"
+	"encoding/gob"
+	"encoding/hex"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/posixtest"
@@ -14,64 +22,130 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// serveEnv tells this binary to be a server of /dev/fuse, and of what.
+const serveEnv = "CAPSA_FUSE_SERVE"
+
+func TestMain(m *testing.M) {
+	if order := os.Getenv(serveEnv); order != "" {
+		os.Exit(serveChild(order))
+	}
+	if code, done := alone(); done {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// aloneEnv says that this process has mounts of its own.
+const aloneEnv = "CAPSA_FUSE_ALONE"
+
+func init() { runtime.LockOSThread() } // Pdeathsig is of the thread that started the process
+
+// alone runs the tests in a process that has mounts of its own: nobody else
+// meets them, and they go with it, however it ends.
+func alone() (code int, done bool) {
+	fuzzing := slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzz") })
+	if os.Geteuid() != 0 || os.Getenv(aloneEnv) != "" || os.Getenv(childEnv) != "" || fuzzing {
+		return 0, false
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), aloneEnv+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return 0, false // no such right here: the tests that mount will say so
+	}
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode(), true
+}
+
 // mounted is a share on /dev/fuse: the host's own kernel is the guest.
 type mounted struct {
 	dir string // mount point
-	srv *Server
-	fd  int
 }
 
-// mount mounts a server of the directory. workers requests are served at once.
+// serveOrder is what a server process is told.
+type serveOrder struct {
+	Dir     string
+	Options Options
+	Workers int
+}
+
+// mount mounts a directory, served by a process of its own: one that waits for
+// itself could not be killed.
 func mount(t testing.TB, dir string, opt Options, workers int) *mounted {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting /dev/fuse without fusermount needs root")
-	}
-	m := &mounted{dir: t.TempDir(), fd: -1}
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Skipf("no /dev/fuse here: %v", err)
-	}
-	m.fd = fd
-	if opt.Notify == nil {
-		opt.Notify = func(message []byte) bool {
-			_, err := unix.Write(fd, message)
-			return err == nil
-		}
-	}
-	m.srv, err = New(dir, opt)
+	m, fd := newMount(t)
+	var b bytes.Buffer
+	require.NoError(t, gob.NewEncoder(&b).Encode(serveOrder{dir, opt, workers}))
+	dev := os.NewFile(uintptr(fd), "/dev/fuse")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), serveEnv+"="+hex.EncodeToString(b.Bytes()))
+	cmd.ExtraFiles = []*os.File{dev}
+	cmd.Stderr = os.Stderr
+	alive, err := cmd.StdinPipe() // its end is that of this process
 	require.NoError(t, err)
-	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=%d", fd, MaxIO)
-	require.NoError(t, unix.Mount("capsa", m.dir, "fuse", 0, data))
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() { serveDev(fd, m.srv) })
-	}
-	m.learnNoPoll(t)
+	require.NoError(t, cmd.Start())
+	require.NoError(t, dev.Close()) // when the server ends, requests fail and do not wait
 	t.Cleanup(func() {
 		require.NoError(t, unix.Unmount(m.dir, unix.MNT_DETACH))
-		wg.Wait() // reads end with ENODEV
-		m.srv.Close()
-		require.NoError(t, unix.Close(fd))
+		if t.Failed() { // it may have left files open, which keep the mount
+			_ = alive.Close()
+			_ = cmd.Wait()
+			return
+		}
+		require.NoError(t, cmd.Wait(), "the server")
 	})
 	return m
 }
 
-// learnNoPoll has the kernel ask for POLL once, and not again. Go's runtime
-// registers files with epoll in a system call that holds a processor of the
-// scheduler, which must not wait for this same process.
-func (m *mounted) learnNoPoll(t testing.TB) {
+// newMount mounts /dev/fuse without a server yet.
+func newMount(t testing.TB) (*mounted, int) {
 	t.Helper()
-	file := filepath.Join(m.dir, ".poll")
-	fd, err := unix.Open(file, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == unix.EROFS {
-		return
+	if os.Geteuid() != 0 {
+		t.Skip("mounting /dev/fuse without fusermount needs root")
 	}
-	require.NoError(t, err)
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	require.NoError(t, err)
-	require.NoError(t, unix.Close(fd))
-	require.NoError(t, unix.Unlink(file))
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("no /dev/fuse here: %v", err)
+	}
+	m := &mounted{dir: t.TempDir()}
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=%d", fd, MaxIO)
+	require.NoError(t, unix.Mount("capsa", m.dir, "fuse", 0, data))
+	return m, fd
+}
+
+// serveChild is the server process: it ends when the mount does, or its parent.
+func serveChild(order string) int {
+	complain := func(a ...any) int {
+		fmt.Fprintln(os.Stderr, a...)
+		return 1
+	}
+	raw, err := hex.DecodeString(order)
+	var o serveOrder
+	if err == nil {
+		err = gob.NewDecoder(bytes.NewReader(raw)).Decode(&o)
+	}
+	if err != nil {
+		return complain(err)
+	}
+	srv, err := New(o.Dir, o.Options)
+	if err != nil {
+		return complain(err)
+	}
+	go func() {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(1)
+	}()
+	var wg sync.WaitGroup
+	for range o.Workers {
+		wg.Go(func() { serveDev(3, srv) })
+	}
+	wg.Wait()
+	srv.Close()
+	if st := srv.Stats(); st.Panics > 0 || st.BadNames > 0 || st.Malformed > 0 || st.Files > 0 {
+		return complain("the server saw what an honest kernel does not send, or leaks:", st)
+	}
+	return 0
 }
 
 // serveDev answers requests of /dev/fuse until it is unmounted.

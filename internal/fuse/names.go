@@ -96,9 +96,8 @@ func rename2(r *request) syscall.Errno {
 }
 
 func (r *request) rename(off int, flags uint32) syscall.Errno {
-	from, rest, e := nextName(r.arg[off:])
+	from, rest, e := r.nextName(r.arg[off:])
 	if e != 0 {
-		r.w.srv.stats.badNames.Add(1)
 		return e
 	}
 	to, e := r.name(len(r.arg) - len(rest))

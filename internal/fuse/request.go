@@ -113,11 +113,17 @@ func nextName(b []byte) (name cstr, rest []byte, e syscall.Errno) {
 
 // name takes the arguments' name, which begins at off and is their last.
 func (r *request) name(off int) (cstr, syscall.Errno) {
-	name, _, e := nextName(r.arg[off:])
-	if e != 0 {
+	name, _, e := r.nextName(r.arg[off:])
+	return name, e
+}
+
+// nextName is nextName with a count of what no honest kernel sends.
+func (r *request) nextName(b []byte) (name cstr, rest []byte, e syscall.Errno) {
+	name, rest, e = nextName(b)
+	if e == syscall.EINVAL {
 		r.w.srv.stats.badNames.Add(1)
 	}
-	return name, e
+	return name, rest, e
 }
 
 // suppGroup says whether a header extension names gid among the caller's

@@ -40,7 +40,7 @@ type Stats struct {
 	BytesWrite uint64
 	Malformed  uint64 // requests that contradict themselves
 	Unknown    uint64 // opcodes that are not served
-	BadNames   uint64 // names with "/", "..", or too long: an honest kernel sends none
+	BadNames   uint64 // names with "/" or "..", or empty ones: an honest kernel sends none
 	Panics     uint64 // requests that ended in a bug of the server
 	Notified   uint64 // notifications that reached the client
 	Lost       uint64 // notifications that did not
