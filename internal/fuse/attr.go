@@ -227,7 +227,7 @@ func (r *request) truncate(n *inode, valid uint32, fh, size uint64) syscall.Errn
 	if n.typ != unix.S_IFREG {
 		return syscall.EINVAL
 	}
-	w, e := r.s.reopen(n, unix.O_WRONLY|unix.O_NONBLOCK)
+	w, e := r.s.reopen(n, unix.O_WRONLY|unix.O_NONBLOCK, r.w.srv.budget.limit)
 	if e != 0 {
 		return e
 	}

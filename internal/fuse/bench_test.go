@@ -3,6 +3,7 @@
 package fuse
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,8 +22,12 @@ type benchRequest struct {
 
 func (c *client) prepare(op uint32, node uint64, arg []byte, room int) *benchRequest {
 	m := c.message(op, node, arg)
-	out := make([]byte, 16+room)
-	return &benchRequest{in: pieces(m, 40, 40, 4096), out: pieces(out, 16, 4096), handle: c.handle}
+	in := [][]byte{m[:min(len(m), 80)]}
+	if len(m) > 80 {
+		in = append(in, pieces(bytes.Clone(m[80:]), 4096)...)
+	}
+	out := append([][]byte{make([]byte, 16)}, pieces(make([]byte, room), 4096)...)
+	return &benchRequest{in: in, out: out, handle: c.handle}
 }
 
 func (r *benchRequest) do(b *testing.B) {

@@ -220,7 +220,7 @@ func create(r *request) syscall.Errno {
 		return e
 	}
 	r.s.srv.ownChange(d.n, name)
-	h, e := r.w.srv.budget.open(func() (int, syscall.Errno) {
+	h, e := r.w.srv.budget.openLasting(func() (int, syscall.Errno) {
 		return openBeneath(d.fd, name, uint64(flags)|unix.O_CREAT|unix.O_EXCL, m.ask, r.w.srv.resolve)
 	})
 	if e == syscall.EEXIST && r.u32(0)&unix.O_EXCL == 0 {
@@ -295,7 +295,7 @@ func tmpfile(r *request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
-	h, e := r.w.srv.budget.open(func() (int, syscall.Errno) {
+	h, e := r.w.srv.budget.openLasting(func() (int, syscall.Errno) {
 		// O_EXCL would forbid LINK, which the client may still want.
 		return openBeneath(d.fd, cstr(".\x00"), uint64(flags)&^unix.O_EXCL|unix.O_TMPFILE, m.ask, r.w.srv.resolve)
 	})

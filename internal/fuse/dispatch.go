@@ -8,18 +8,6 @@ import (
 	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
-// Hooks are what a worker asks of whoever gives it requests. Each may be nil.
-// They are called on the worker's goroutine, during a request.
-type Hooks struct {
-	// Block says that the request may now wait for the host: somebody else
-	// should take the next one. parked says that it waits for a lock, maybe
-	// for ever, and holds no thread meanwhile. It may be called several times.
-	Block func(parked bool)
-	// Commit is called before the reply is written. False says that nobody
-	// wants it any more: the buffers are not touched.
-	Commit func() bool
-}
-
 // class of an opcode.
 const (
 	mutates uint8 = 1 << iota // refused on a read-only share, before anything is parsed
@@ -88,8 +76,16 @@ var operations = [numOps]operation{
 // takes the buffers of a request and of its reply, as they lie in guest
 // memory, and returns how many bytes of the reply it wrote; 0 is no reply.
 // Two goroutines do not share one.
+//
+// During a request it calls block and commit, each of which may be nil, on the
+// same goroutine. block says that the request may now wait for the host, so
+// that somebody else should take the next one; parked, that it waits for a
+// lock, maybe for ever, and holds no thread meanwhile. It may be called several
+// times. commit is called before the reply is written; false says that nobody
+// wants it any more, and the buffers are not touched. (READ has filled them by
+// then.)
 func (s *Server) Worker(block func(parked bool), commit func() bool) (handle func(in, out [][]byte) (written int)) {
-	w := &worker{srv: s, hook: Hooks{Block: block, Commit: commit}}
+	w := &worker{srv: s, block: block, commit: commit}
 	w.req.w = w
 	return w.handle
 }
@@ -225,8 +221,8 @@ func (w *worker) arguments(r *request, in [][]byte, size, ext int) syscall.Errno
 
 // block tells that the request may wait from here on.
 func (r *request) block(parked bool) {
-	if r.w.hook.Block != nil {
-		r.w.hook.Block(parked)
+	if r.w.block != nil {
+		r.w.block(parked)
 	}
 }
 
@@ -247,7 +243,7 @@ func (w *worker) answer(r *request, e syscall.Errno) int {
 	le.PutUint32(h, uint32(n))
 	le.PutUint32(h[4:], uint32(-int32(e)))
 	le.PutUint64(h[8:], r.unique)
-	if w.hook.Commit != nil && !w.hook.Commit() {
+	if w.commit != nil && !w.commit() {
 		return 0
 	}
 	if len(r.body) > 0 && &r.body[0] == &w.out[outHeaderSize] {

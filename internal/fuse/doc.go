@@ -26,7 +26,7 @@
 // # Concurrency
 //
 // Everything is safe for concurrent use. A request that may wait for a disk,
-// a lock or another machine says so first (see [Hooks]). Locks are taken in
+// a lock or another machine says so first (see [Server.Worker]). Locks are taken in
 // this order: session.renames, session.binds, table.mu, inode.mu, budget.mu.
 //
 // Linux only.

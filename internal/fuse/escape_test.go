@@ -187,7 +187,13 @@ const math32 = setMode | setUID | setGID | setSize | setAtime | setMtime
 // D4: directories and files become links to outside, and back, while requests
 // use them: by another guest or by the host.
 func TestEscapeRaces(t *testing.T) {
+	t.Run("by descriptor", func(t *testing.T) { escapeRaces(t, false) })
+	t.Run("by name", func(t *testing.T) { escapeRaces(t, true) })
+}
+
+func escapeRaces(t *testing.T, byName bool) {
 	w := newWorld(t)
+	w.srv.byName = byName
 	require.NoError(t, os.MkdirAll(w.path("a", "b"), 0o755))
 	require.NoError(t, os.MkdirAll(w.path("spare"), 0o755))
 	for _, p := range []string{"a/secret", "a/b/secret", "f"} {

@@ -5,6 +5,7 @@ package fuse
 import (
 	"math"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,7 +75,7 @@ func (s *session) dataFile(n *inode) (*file, syscall.Errno) {
 			return f, 0
 		}
 	}
-	h, e := s.reopen(n, unix.O_RDONLY|unix.O_NONBLOCK)
+	h, e := s.reopen(n, unix.O_RDONLY|unix.O_NONBLOCK, s.srv.budget.limit)
 	if e != 0 {
 		return nil, e
 	}
@@ -92,13 +93,21 @@ func (s *session) dataFile(n *inode) (*file, syscall.Errno) {
 	return f, 0
 }
 
+// slowRead is how long a read takes that waited for a disk or a network: copying
+// MaxIO bytes takes a tenth of it.
+const slowRead = time.Millisecond
+
 // readAt fills worker.iov from the file. What is in the page cache is read
 // without waiting; before the rest the request says that it may wait.
 func (r *request) readAt(fd int, h *handle, off int64) (int, syscall.Errno) {
 	flags := unix.RWF_NOWAIT
 	if h != nil && h.noRWF.Load() {
 		flags = 0
-		r.block(false)
+		if h.slow.Load() {
+			r.block(false)
+		}
+		begin := time.Now()
+		defer func() { h.slow.Store(time.Since(begin) > slowRead) }()
 	}
 	bufs := r.w.iov
 	done := 0

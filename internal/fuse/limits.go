@@ -13,7 +13,8 @@ import (
 // budget bounds the descriptors of one share. Descriptors of directories that
 // can be found again are closed when it is used up, least recently used first.
 type budget struct {
-	limit int64
+	limit int64 // of all descriptors
+	lasts int64 // of all, when one is taken that the client keeps: an open file, a lock
 	used  atomic.Int64
 
 	mu        sync.Mutex
@@ -32,10 +33,17 @@ func defaultMaxFilesNow() int {
 	return max(int(r.Cur/2), minMaxFiles)
 }
 
+// setLimit leaves a part for descriptors that live as long as a request, so
+// that a client which has all its files open can still list, rename and remove.
+func (b *budget) setLimit(n int) {
+	b.limit = int64(n)
+	b.lasts = b.limit - max(b.limit/16, 8)
+}
+
 // take reserves one descriptor; give gives it back.
-func (b *budget) take() syscall.Errno {
+func (b *budget) take(limit int64) syscall.Errno {
 	for {
-		if b.used.Add(1) <= b.limit {
+		if b.used.Add(1) <= limit {
 			return 0
 		}
 		b.used.Add(-1)
@@ -174,11 +182,20 @@ func (h held) keep() *file {
 // synced; who wants to know asks with FSYNC.
 func closeFD(fd int) { _ = unix.Close(fd) }
 
-// open runs a system call that makes a descriptor, within the budget. When the
-// process as a whole has no more of them, one of ours is closed and the call
-// made once more.
+// open runs a system call that makes a descriptor for the length of a request,
+// or of a directory, within the budget. When the process as a whole has no more
+// of them, one of ours is closed and the call made once more.
 func (b *budget) open(call func() (int, syscall.Errno)) (held, syscall.Errno) {
-	if e := b.take(); e != 0 {
+	return b.openWithin(b.limit, call)
+}
+
+// openLasting is open of a descriptor that the client keeps.
+func (b *budget) openLasting(call func() (int, syscall.Errno)) (held, syscall.Errno) {
+	return b.openWithin(b.lasts, call)
+}
+
+func (b *budget) openWithin(limit int64, call func() (int, syscall.Errno)) (held, syscall.Errno) {
+	if e := b.take(limit); e != 0 {
 		return held{}, e
 	}
 	fd, e := call()

@@ -105,7 +105,7 @@ func (r *request) lockArgs() (lockArgs, syscall.Errno) {
 // reading and writing if that may be.
 func (r *request) description(h *handle) (held, bool, syscall.Errno) {
 	again := func(flags uint32) (held, syscall.Errno) {
-		return r.w.srv.budget.open(func() (int, syscall.Errno) {
+		return r.w.srv.budget.openLasting(func() (int, syscall.Errno) {
 			var buf [16]byte
 			return openAt(r.w.srv.procFD, procName(h.file.fd, &buf), flags|unix.O_NONBLOCK)
 		})

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelMagics are file systems whose files are no files, linux/magic.h. A
-// process's memory, for one, is a regular file in proc.
+// kernelMagics are file systems whose files are the kernel, linux/magic.h:
+// reading may block for ever, writing may do anything. A process's memory, for
+// one, is a regular file in proc.
 var kernelMagics = map[uint64]bool{
 	0x9fa0:     true, // proc
 	0x62656572: true, // sysfs
@@ -32,17 +33,14 @@ var kernelMagics = map[uint64]bool{
 	0x07655821: true, // resctrl
 }
 
-// kernelFS says whether fd is on a file system whose files are the kernel:
-// reading may block for ever, writing may do anything. It is asked each time,
-// since device numbers are used again.
-func kernelFS(fd int) (magic uint64, is bool, e syscall.Errno) {
+func statfsFD(fd int) (*unix.Statfs_t, syscall.Errno) {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
-		return 0, false, errno(err)
-	}
-	magic = uint64(st.Type) & 0xffff_ffff // a signed long with 32 significant bits
-	return magic, kernelMagics[magic], 0
+	err := unix.Fstatfs(fd, &st)
+	return &st, errno(err)
 }
+
+// magicOf is the kind of a file system: a signed long with 32 significant bits.
+func magicOf(st *unix.Statfs_t) uint64 { return uint64(st.Type) & 0xffff_ffff }
 
 // cross decides whether the client may go from the directory p to name in it,
 // which is on another mount or device. stx is filled anew, from the descriptor
@@ -60,7 +58,8 @@ func (s *session) cross(p *inode, dir int, name cstr, stx *unix.Statx_t) syscall
 	if e := statFD(h.fd, stx); e != 0 {
 		return e
 	}
-	if _, is, e := kernelFS(h.fd); is || e != 0 {
+	// It is asked each time, since device numbers are used again.
+	if st, e := statfsFD(h.fd); e != 0 || kernelMagics[magicOf(st)] {
 		return syscall.EACCES
 	}
 	return 0

@@ -21,6 +21,7 @@ type handle struct {
 
 	flock atomic.Int32 // flock(2) operation in force: 0, LOCK_SH or LOCK_EX
 	noRWF atomic.Bool  // the file system does not know RWF_NOWAIT
+	slow  atomic.Bool  // without that: the last read waited
 
 	prev, next *handle // guarded by ino.mu
 }
@@ -151,10 +152,10 @@ func (r *request) openFile(n *inode, flags, wanted uint32) (held, syscall.Errno)
 	if n.isDir() {
 		return held{}, syscall.EISDIR
 	}
-	h, e := r.s.reopen(n, flags)
+	h, e := r.s.reopen(n, flags, r.w.srv.budget.lasts)
 	if e == syscall.EACCES && r.w.srv.opt.Writeback && flags&unix.O_ACCMODE == unix.O_RDWR {
 		// It may have been O_WRONLY; the host decides about that too.
-		h, e = r.s.reopen(n, flags&^unix.O_ACCMODE|unix.O_WRONLY)
+		h, e = r.s.reopen(n, flags&^unix.O_ACCMODE|unix.O_WRONLY, r.w.srv.budget.lasts)
 	}
 	if e != 0 {
 		return held{}, e
@@ -212,7 +213,7 @@ func opendir(r *request) syscall.Errno {
 		return syscall.ENOTDIR
 	}
 	flags := uint32(unix.O_RDONLY | unix.O_DIRECTORY)
-	h, e := r.s.reopen(n, flags)
+	h, e := r.s.reopen(n, flags, r.w.srv.budget.lasts)
 	if e != 0 {
 		return e
 	}
@@ -287,7 +288,7 @@ func syncfs(r *request) syscall.Errno {
 	if !n.isDir() {
 		return syscall.EINVAL
 	}
-	h, e := r.s.reopen(n, unix.O_RDONLY|unix.O_DIRECTORY) // syncfs(2) refuses O_PATH
+	h, e := r.s.reopen(n, unix.O_RDONLY|unix.O_DIRECTORY, r.w.srv.budget.limit) // syncfs(2) refuses O_PATH
 	if e != 0 {
 		return e
 	}

@@ -94,7 +94,7 @@ type Options struct {
 const (
 	defaultMaxInodes = 1 << 18
 	defaultMaxFiles  = 1 << 16
-	minMaxFiles      = 16 // root, a directory, a handle and some that come and go
+	minMaxFiles      = 16 // root, some that come and go, and a few open files
 	minMaxInodes     = 16
 )
 

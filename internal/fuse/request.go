@@ -48,17 +48,18 @@ type request struct {
 
 // worker is what one goroutine serves requests with.
 type worker struct {
-	srv   *Server
-	hook  Hooks
-	req   request
-	in    [argSize]byte
-	out   [outHeaderSize + bodySize]byte
-	big   *[bigSize]byte // from the pool, for this request
-	iov   [][]byte
-	vec   []unix.Iovec
-	stx   unix.Statx_t
-	pst   unix.Statx_t // of the parent
-	dents []byte       // what getdents fills
+	srv    *Server
+	block  func(parked bool)
+	commit func() bool
+	req    request
+	in     [argSize]byte
+	out    [outHeaderSize + bodySize]byte
+	big    *[bigSize]byte // from the pool, for this request
+	iov    [][]byte
+	vec    []unix.Iovec
+	stx    unix.Statx_t
+	pst    unix.Statx_t // of the parent
+	dents  []byte       // what getdents fills
 }
 
 // errno turns an error of package unix into its number.

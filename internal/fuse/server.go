@@ -31,6 +31,8 @@ type Server struct {
 	procFD  int    // O_PATH of /proc/self/fd
 	rootFD  *file  // O_PATH of the shared directory
 	rootStx unix.Statx_t
+	rootMnt uint64        // the mount of the root
+	byName  bool          // see session.openByName
 	umask   atomic.Uint32 // of the process, as last seen
 	budget  budget
 	stats   counters
@@ -76,9 +78,9 @@ func New(path string, opt Options) (*Server, error) {
 	if opt.Submounts == SubmountsDeny {
 		s.resolve |= unix.RESOLVE_NO_XDEV
 	}
-	s.budget.limit = int64(opt.MaxFiles)
+	s.budget.setLimit(opt.MaxFiles)
 	if opt.MaxFiles == 0 {
-		s.budget.limit = int64(defaultMaxFilesNow())
+		s.budget.setLimit(defaultMaxFilesNow())
 	}
 	if s.opt.MaxInodes == 0 {
 		s.opt.MaxInodes = defaultMaxInodes
@@ -116,9 +118,13 @@ func (s *Server) open(path string) error {
 	if s.rootStx.Mask&unix.STATX_BASIC_STATS != unix.STATX_BASIC_STATS {
 		return &OptionError{Field: "path", Problem: path + " has no inode numbers", Err: ErrUnsupported}
 	}
-	if magic, is, e := kernelFS(fd); e != 0 {
+	st, e := statfsFD(fd)
+	if e != 0 {
 		return &os.PathError{Op: "fstatfs", Path: path, Err: e}
-	} else if is {
+	}
+	s.rootMnt = keyOf(&s.rootStx).mnt
+	s.byName = s.rootMnt != 0 && (st.Flags&unix.ST_NODEV != 0 || !s.root)
+	if magic := magicOf(st); kernelMagics[magic] {
 		return &OptionError{
 			Field: "path", Problem: fmt.Sprintf("%s shows the kernel itself (file system %#x)", path, magic),
 			Hint: "share a directory of ordinary files", Err: ErrUnsupported,
@@ -224,9 +230,13 @@ func (s *session) end() {
 // Reset forgets everything that the client built up, as if it had just
 // connected. Requests in flight end with what they have.
 func (s *Server) Reset() {
-	if !s.closed.Load() {
-		s.replace(s.newSession(false, 0, 0))
+	if s.closed.Load() {
+		return
 	}
+	if ss := s.cur.Load(); ss != nil && !ss.ready {
+		return // no client has connected since the last time
+	}
+	s.replace(s.newSession(false, 0, 0))
 }
 
 // closeWait is how long Close waits for descriptors to be closed. Only files
