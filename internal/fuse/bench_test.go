@@ -112,15 +112,18 @@ func BenchmarkOpenRelease(b *testing.B) {
 			_ = unix.Close(fd)
 		}
 	})
-	b.Run("served", func(b *testing.B) {
-		c, node, fh := benchShare(b)
-		_ = c.release(node, fh)
-		r := c.prepare(14, node, u32s(0, 0), 16)
-		for b.Loop() {
-			r.do(b)
-			c.srv.cur.Load().handles.remove(get64(r.out[1], 0), node)
-		}
-	})
+	for name, byName := range map[string]bool{"by descriptor": false, "by name": true} {
+		b.Run(name, func(b *testing.B) {
+			c, node, fh := benchShare(b)
+			c.srv.byName = byName
+			_ = c.release(node, fh)
+			r := c.prepare(14, node, u32s(0, 0), 16)
+			for b.Loop() {
+				r.do(b)
+				c.srv.cur.Load().handles.remove(get64(r.out[1], 0), node)
+			}
+		})
+	}
 }
 
 func BenchmarkIO(b *testing.B) {
