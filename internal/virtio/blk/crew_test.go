@@ -51,6 +51,7 @@ func TestDepth(t *testing.T) {
 				took := time.Since(began)
 				require.LessOrEqual(t, took, time.Duration(n/depth)*time.Millisecond*5/4+10*time.Millisecond)
 				require.EqualValues(t, depth, disk.most.Load())
+				synctest.Wait() // for those that are on their way out
 				require.LessOrEqual(t, r.crew(), maxIdle+1, "the crew shrinks")
 				r.transport.Close()
 			})
@@ -70,7 +71,7 @@ func TestDepthOneNeedsOneWorker(t *testing.T) {
 				r.add(typeIn, 0, nil, 512)
 			}
 			r.Queue(0).Notify()
-			r.WaitFor("all", func() bool { r.reap(); r.ring.SetUsedEvent(r.seen); r.reap(); return len(r.open) == 0 })
+			r.until("all", func() bool { return len(r.open) == 0 })
 		}
 		require.Equal(t, 1, r.crew())
 		r.transport.Close()

@@ -306,17 +306,30 @@ func (r *rig) reap() {
 	}
 }
 
+// until takes what comes back until a condition holds.
+func (r *rig) until(what string, done func() bool) {
+	r.t.Helper()
+	r.WaitFor(what, func() bool {
+		for r.reap(); !done(); {
+			if !r.event {
+				return false
+			}
+			// Ask for an interrupt at the next entry and look once more: one that
+			// came in between is behind what was asked for, so ask anew.
+			seen := r.seen
+			r.ring.SetUsedEvent(seen)
+			if r.reap(); r.seen == seen {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // wait waits for a request.
 func (r *rig) wait(p *pending) *pending {
 	r.t.Helper()
-	r.WaitFor("a request", func() bool {
-		r.reap()
-		if !p.done && r.event {
-			r.ring.SetUsedEvent(r.seen)
-			r.reap()
-		}
-		return p.done
-	})
+	r.until("a request", func() bool { return p.done })
 	return p
 }
 
