@@ -1,8 +1,9 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 
@@ -84,7 +85,16 @@ type entry struct {
 }
 
 // handles is the table of all handles but those of objects.c.
-var handles = table{seed: uint32(maphash.Bytes(maphash.MakeSeed(), nil)), limit: maxSlots}
+var handles = table{seed: newSeed(), limit: maxSlots}
+
+// newSeed asks the kernel. The Go runtime's own numbers would not do: it starts
+// from the bytes that the process got (AT_RANDOM of getauxval(3)), and two copies
+// of the library that are loaded at once may both start from the same ones.
+func newSeed() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return binary.NativeEndian.Uint32(b[:])
+}
 
 // put gives the object a token. The error is KindLimit.
 func (t *table) put(k kind, object any) (token, error) {
