@@ -120,6 +120,7 @@ func FuzzPolicy(f *testing.F) {
 		}
 		text, err := json.Marshal(p)
 		require.NoError(t, err)
+		p.Unlock, p.Rules = append([]Group(nil), p.Unlock...), append([]Rule(nil), p.Rules...) // none is nil
 		again, err := Parse(text)
 		require.NoError(t, err, "%s", text)
 		require.Equal(t, p, again)
