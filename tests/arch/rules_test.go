@@ -72,6 +72,8 @@ var rules = []rule{
 	{folder: "internal/net", own: []string{"internal/safe"}, third: []string{
 		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
 	}},
+	{folder: "internal/net/policy", alone: true},
+	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
 
 	// The macOS backend and the daemon. plan runs everywhere.
