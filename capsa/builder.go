@@ -177,6 +177,21 @@ func (b *Builder) ClearDisks() {
 	b.cfg.Disks = nil
 }
 
+// AddShare adds a directory of the host that the guest mounts by its tag: mount -t
+// virtiofs TAG /mnt. Build opens the directory.
+func (b *Builder) AddShare(s Share) error {
+	return b.set("add share",
+		func(p *vm.Problems) { p.Shares(append(b.cfg.Clone().Shares, s)) },
+		func(c *vm.Config) { c.Shares = append(c.Shares, vm.Config{Shares: []Share{s}}.Clone().Shares...) })
+}
+
+// ClearShares removes all shares.
+func (b *Builder) ClearShares() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cfg.Shares = nil
+}
+
 // SetTimeout limits the machine's whole life, from Start on; it then ends with
 // CauseTimedOut. 0: no limit.
 func (b *Builder) SetTimeout(d time.Duration) error {
@@ -282,6 +297,9 @@ func withFileProblems(err error, cfg vm.Config) error {
 	files := []file{{"boot.kernel", cfg.Boot.Kernel}, {"boot.initrd", cfg.Boot.Initrd}}
 	for i, d := range cfg.Disks {
 		files = append(files, file{fmt.Sprintf("disks[%d].path", i), d.Path})
+	}
+	for i, s := range cfg.Shares {
+		files = append(files, file{fmt.Sprintf("shares[%d].path", i), s.Path})
 	}
 	for _, f := range files {
 		if f.path == "" {

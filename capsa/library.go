@@ -28,6 +28,7 @@ var features = map[string]bool{
 	"metrics":        true,
 	"pause":          true,
 	"power-button":   true,
+	"share":          true,
 	"stop-in-stages": true,
 	"timeout":        true,
 	"vsock":          true,
@@ -35,7 +36,7 @@ var features = map[string]bool{
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
 // one of "balloon", "boot-linux", "console", "console-expect", "console-resize",
-// "console-run", "disk", "events", "metrics", "pause", "power-button",
+// "console-run", "disk", "events", "metrics", "pause", "power-button", "share",
 // "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {

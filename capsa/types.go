@@ -47,6 +47,18 @@ type (
 	Stats = vm.Stats
 	// DeviceStats are the counters of one device.
 	DeviceStats = vm.DeviceStats
+	// Share is a directory of the host that the guest mounts.
+	Share = vm.Share
+	// ShareCache says how long the guest may answer from its own memory.
+	ShareCache = vm.ShareCache
+	// ShareOwner says who the guest's files belong to.
+	ShareOwner = vm.ShareOwner
+	// ShareXattr says which extended attributes the guest sees.
+	ShareXattr = vm.ShareXattr
+	// IDRange maps ids of the guest to those of the host.
+	IDRange = vm.IDRange
+	// ShareStats are the counters that only shares have.
+	ShareStats = vm.ShareStats
 	// DiskStats are the counters that only disks have.
 	DiskStats = vm.DiskStats
 	// VsockStats are the counters that only the socket device has.
@@ -150,6 +162,19 @@ const (
 	DiskAuto  = vm.DiskAuto
 	DiskRaw   = vm.DiskRaw
 	DiskQcow2 = vm.DiskQcow2
+
+	ShareCacheAuto   = vm.ShareCacheAuto
+	ShareCacheNone   = vm.ShareCacheNone
+	ShareCacheAlways = vm.ShareCacheAlways
+
+	ShareSquash      = vm.ShareSquash
+	SharePassthrough = vm.SharePassthrough
+	ShareCaller      = vm.ShareCaller
+	ShareRanges      = vm.ShareRanges
+
+	ShareXattrUser = vm.ShareXattrUser
+	ShareXattrNone = vm.ShareXattrNone
+	ShareXattrAll  = vm.ShareXattrAll
 )
 
 // The modes of bound ports. VsockModeListen: the host listens at the path, where

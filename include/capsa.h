@@ -198,6 +198,60 @@ typedef struct capsa_disk_options {
 #define CAPSA_DISK_OPTIONS_INIT                                                                                       \
     { sizeof(capsa_disk_options), 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0 }
 
+/* Consecutive ids (of users or of groups) of the guest and what they are on the host. Will not change. Since 0.1. */
+typedef struct capsa_id_range {
+    uint32_t guest; /* the first one in the guest */
+    uint32_t host;  /* the first one on the host */
+    uint32_t count; /* how many; at least 1 */
+} capsa_id_range;
+
+/*
+ * A directory of the host that the guest mounts (virtio-fs). Since 0.1.
+ *
+ * Nothing outside of the directory can be reached, whatever the guest does and whatever links are in it. With
+ * CAPSA_SHARE_OWNER_SQUASH, the default, everything belongs to one user in the guest and to one on the host, so that
+ * no privilege is needed. CAPSA_SHARE_OWNER_PASSTHROUGH, ids of the host that are not the process's own, and ranges
+ * beyond its own ids need root.
+ */
+#define CAPSA_SHARE_READ_ONLY 1         /* enforced on the host */
+#define CAPSA_SHARE_WRITEBACK 2         /* the guest delays writes; right when only it writes. Not with CACHE_NONE */
+#define CAPSA_SHARE_ACL 4               /* POSIX access control lists; with OWNER_PASSTHROUGH and OWNER_RANGES */
+#define CAPSA_SHARE_GUEST_LOCKS 8       /* locks stay in the guest; else they hold between the host and all guests */
+#define CAPSA_SHARE_ONE_FILE_SYSTEM 16  /* what is mounted below the directory is not shared */
+#define CAPSA_SHARE_ALLOW_SET_ID 32     /* set-user-ID and set-group-ID bits are kept, and hold on the host too */
+#define CAPSA_SHARE_DIRECT_IO 64        /* O_DIRECT is passed on to the host, with its demands on alignment */
+#define CAPSA_SHARE_HOST_IDS 128        /* host_uid and host_gid are given */
+#define CAPSA_SHARE_CACHE_AUTO 0        /* names and attributes for a second, data until an open finds it changed */
+#define CAPSA_SHARE_CACHE_NONE 1        /* every access asks the host */
+#define CAPSA_SHARE_CACHE_ALWAYS 2      /* everything for a day; right when the host does not change the directory */
+#define CAPSA_SHARE_OWNER_SQUASH 0      /* all belongs to guest_uid and guest_gid, and on the host to host_uid and gid */
+#define CAPSA_SHARE_OWNER_PASSTHROUGH 1 /* ids are the same on both sides */
+#define CAPSA_SHARE_OWNER_CALLER 2      /* to each user of the guest all belongs to that user; slower */
+#define CAPSA_SHARE_OWNER_RANGES 3      /* ids are shifted by uids and gids */
+#define CAPSA_SHARE_XATTR_USER 0        /* extended attributes of the namespace user. */
+#define CAPSA_SHARE_XATTR_NONE 1        /* none */
+#define CAPSA_SHARE_XATTR_ALL 2         /* trusted. and security. too; with OWNER_PASSTHROUGH and ALLOW_SET_ID */
+typedef struct capsa_share_options {
+    uint32_t size;              /* sizeof(capsa_share_options) */
+    uint32_t flags;             /* CAPSA_SHARE_READ_ONLY and so on */
+    uint32_t cache;             /* CAPSA_SHARE_CACHE_... */
+    uint32_t owner;             /* CAPSA_SHARE_OWNER_... */
+    uint32_t xattr;             /* CAPSA_SHARE_XATTR_... */
+    uint32_t queues;            /* request queues, 16 at most; 0: as suits the number of processors */
+    uint32_t guest_uid;         /* who owns everything in the guest; of OWNER_SQUASH */
+    uint32_t guest_gid;         /* as above */
+    uint32_t host_uid;          /* who owns on the host what the guest makes; with HOST_IDS, else this process's user */
+    uint32_t host_gid;          /* as above */
+    uint32_t max_files;         /* descriptors the share may have open; 0: half of the process's limit. EMFILE beyond */
+    uint32_t max_inodes;        /* files that are remembered; 0: 262,144, about 60 MB */
+    const capsa_id_range *uids; /* of OWNER_RANGES */
+    size_t n_uids;              /* their number, 340 at most */
+    const capsa_id_range *gids; /* of OWNER_RANGES */
+    size_t n_gids;              /* their number, 340 at most */
+} capsa_share_options;
+#define CAPSA_SHARE_OPTIONS_INIT                                                                                      \
+    { sizeof(capsa_share_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0 }
+
 /* How memory that the guest does without goes back to the host. All of it is on unless a flag says otherwise. Since
  * 0.1. */
 #define CAPSA_BALLOON_OFF 1               /* no balloon: the host keeps all that the guest has ever touched */
@@ -469,6 +523,13 @@ CAPSA_API capsa_status capsa_builder_set_console(capsa_builder *builder, const c
  * one that names files outside of its directory), NOT_FOUND, PERMISSION, UNAVAILABLE (in use), LIMIT, IO. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_add_disk(capsa_builder *builder, const char *path,
                                               const capsa_disk_options *options, capsa_error **err);
+
+/* Adds a directory that the guest mounts by its tag (up to 36 bytes of printable UTF-8): mount -t virtiofs TAG /mnt.
+ * NULL options: the defaults. The build opens the directory. Errors of the build for shares: CONFIG (a tag given twice,
+ * a path that is no directory), NOT_FOUND, PERMISSION (also for owners that need root), UNSUPPORTED (the file system
+ * cannot do what is asked for), LIMIT, IO. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_add_share(capsa_builder *builder, const char *tag, const char *path,
+                                               const capsa_share_options *options, capsa_error **err);
 
 /* Sets how memory that the guest does without goes back to the host. NULL options: all of it is on. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_balloon_options *options,

@@ -6,6 +6,7 @@
 
 /* More directories than this are a mistake: a wrong count. */
 #define MAX_BACKING_DIRS 1024
+#define MAX_ID_RANGES 340
 
 capsa_status capsa_builder_new(capsa_builder **out, capsa_error **err) {
     SHIM_ENTER(err);
@@ -103,6 +104,25 @@ capsa_status capsa_builder_add_disk(capsa_builder *builder, const char *path, co
                          known.n_backing_dirs, MAX_BACKING_DIRS);
     for (size_t i = 0; i < known.n_backing_dirs; i++) SHIM_NEED(known.backing_dirs[i]);
     return goBuilderAddDisk(SHIM_TOKEN(builder), (char *)path, &known, &call);
+}
+
+capsa_status capsa_builder_add_share(capsa_builder *builder, const char *tag, const char *path,
+                                     const capsa_share_options *options, capsa_error **err) {
+    SHIM_ENTER(err);
+    SHIM_NEED(tag);
+    SHIM_NEED(path);
+    capsa_share_options known = CAPSA_SHARE_OPTIONS_INIT;
+    if (options) {
+        capsa_status s = shim_check_struct(&call, options, sizeof known, sizeof known, "capsa_share_options");
+        if (s != CAPSA_OK) return s;
+        memcpy(&known, options, sizeof known);
+    }
+    if (known.n_uids) SHIM_NEED(known.uids);
+    if (known.n_gids) SHIM_NEED(known.gids);
+    if (known.n_uids > MAX_ID_RANGES || known.n_gids > MAX_ID_RANGES)
+        return shim_fail(&call, CAPSA_E_INVALID_ARG, "%s: %zu and %zu ranges of ids; at most %d each are taken", __func__,
+                         known.n_uids, known.n_gids, MAX_ID_RANGES);
+    return goBuilderAddShare(SHIM_TOKEN(builder), (char *)tag, (char *)path, &known, &call);
 }
 
 capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_balloon_options *options,

@@ -49,6 +49,15 @@ func callerStrings(p **C.char, n C.size_t) []*C.char {
 	return unsafe.Slice(p, n)
 }
 
+// idRanges copies a table of ids of the caller, which C has checked for NULL.
+func idRanges(p *C.capsa_id_range, n C.size_t) (table []capsa.IDRange) {
+	// SAFETY: the header demands n ranges at p; the slice does not outlive the public call.
+	for _, r := range unsafe.Slice(p, n) {
+		table = append(table, capsa.IDRange{Guest: uint32(r.guest), Host: uint32(r.host), Count: uint32(r.count)})
+	}
+	return table
+}
+
 // newText gives the caller a copy of b that capsa_mem_free frees.
 func newText(out **C.char, b []byte) error {
 	text := C.priv_text_new(bytesPointer(b), C.size_t(len(b)))

@@ -107,7 +107,7 @@ func capabilities(sys *kvmsys.System, model cpuModel) vm.Capabilities {
 			vm.FeaturePause: true, vm.FeaturePowerButton: true, vm.FeatureConsole: true,
 			vm.FeatureConsoleResize: true, vm.FeatureEarlyConsole: true, vm.FeatureEntropy: true,
 			vm.FeatureBootLinux: true, vm.FeatureDisk: true, vm.FeatureBalloon: true,
-			vm.FeatureVsock: true,
+			vm.FeatureShare: true, vm.FeatureVsock: true,
 		},
 		Fits:   fits,
 		Detail: detail(sys),

@@ -39,6 +39,7 @@ func plan(cfg vm.Config) []deviceSpec {
 		{place: layout.Entropy, build: func(*machine) (virtio.Device, error) { return rng.New(rng.Config{}), nil }},
 	}
 	specs = append(specs, vsockSpecs(cfg)...)
+	specs = append(specs, shareSpecs(cfg)...)
 	specs = append(specs, diskSpecs(cfg)...)
 	return append(specs, balloonSpecs(cfg)...)
 }

@@ -23,11 +23,14 @@ type disk struct {
 
 // fits finds devices that the interrupt controller has no lines for.
 func fits(c vm.Config) vm.Problems {
-	err := layout.CheckShares(0, len(c.Disks))
+	err := layout.CheckShares(len(c.Shares), len(c.Disks))
 	if err == nil {
 		return nil
 	}
 	p := vm.Problem{Field: "disks", Message: err.Error()}
+	if len(c.Disks) == 0 {
+		p.Field = "shares"
+	}
 	if e, ok := errors.AsType[*vm.Error](err); ok {
 		p.Message, p.Hint = e.Err.Error(), e.Hint
 	}

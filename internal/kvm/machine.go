@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libcapsa/libcapsa/internal/fuse"
 	"github.com/libcapsa/libcapsa/internal/guestmem"
 	"github.com/libcapsa/libcapsa/internal/kvm/boot"
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
@@ -34,8 +35,9 @@ type machine struct {
 	clockCtrl bool // KVM_CAP_KVMCLOCK_CTRL
 
 	ports, mmio bus
-	devices     []*device // in the order in which the guest finds them
-	disks       []*disk   // in the order of cfg.Disks
+	devices     []*device      // in the order in which the guest finds them
+	disks       []*disk        // in the order of cfg.Disks
+	shares      []*fuse.Server // in the order of cfg.Shares
 	console     *console.Device
 	balloon     *balloon.Device // nil: there is none
 	vsock       *vsock.Host     // nil: there are no sockets
@@ -89,6 +91,7 @@ func newMachine(sys *kvmsys.System, model cpuModel, cfg vm.Config, host vm.Host,
 	m.gate.init()
 	for _, step := range []func() error{
 		m.openDisks,
+		m.openShares,
 		m.makeMemory,
 		func() error { return m.makeVM(sys) },
 		m.makeDevices,

@@ -18,6 +18,7 @@ const (
 	FeatureEntropy       Feature = "entropy"        // an entropy device
 	FeatureBootLinux     Feature = "boot-linux"     // direct boot of a Linux kernel
 	FeatureDisk          Feature = "disk"           // disks
+	FeatureShare         Feature = "share"          // shared directories
 	FeatureBalloon       Feature = "balloon"        // SetMemoryTarget, and free memory goes back to the host
 	FeatureVsock         Feature = "vsock"          // sockets between guest and host
 )
@@ -27,6 +28,9 @@ func (c Config) Needs() []Feature {
 	needs := []Feature{FeatureBootLinux}
 	if len(c.Disks) > 0 {
 		needs = append(needs, FeatureDisk)
+	}
+	if len(c.Shares) > 0 {
+		needs = append(needs, FeatureShare)
 	}
 	if c.Vsock.Enabled() {
 		needs = append(needs, FeatureVsock)

@@ -56,7 +56,8 @@ type Config struct {
 	CPUs    int    // number of vCPUs, at least 1
 	Memory  uint64 // bytes, a multiple of 1 MiB
 	Console ConsoleConfig
-	Disks   []Disk // in the order in which the guest sees them
+	Disks   []Disk  // in the order in which the guest sees them
+	Shares  []Share // directories of the host, in the order in which the guest finds them
 	Balloon BalloonConfig
 	Vsock   VsockConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
@@ -114,6 +115,10 @@ func (c Config) Clone() Config {
 	c.Disks = slices.Clone(c.Disks)
 	for i := range c.Disks {
 		c.Disks[i] = c.Disks[i].clone()
+	}
+	c.Shares = slices.Clone(c.Shares)
+	for i := range c.Shares {
+		c.Shares[i] = c.Shares[i].clone()
 	}
 	c.Vsock.Ports = slices.Clone(c.Vsock.Ports)
 	return c

@@ -28,6 +28,7 @@ const MaxConfigJSON = 1 << 20
 //	  "memory_mib": 512,
 //	  "console": {"ring_size": 1048576, "cols": 80, "rows": 24},
 //	  "disks": [{"path": "/images/debian.qcow2", "root": true}], // see diskJSON
+//	  "shares": [{"tag": "src", "path": "/home/me/src", "read_only": true}], // see shareJSON
 //	  "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}, // see balloonJSON
 //	  "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"}]}, // see vsockJSON
 //	  "timeout_ms": 60000,
@@ -45,6 +46,7 @@ type configJSON struct {
 	MemoryMiB *uint64      `json:"memory_mib,omitempty"`
 	Console   *consoleJSON `json:"console,omitempty"`
 	Disks     []diskJSON   `json:"disks,omitempty"`
+	Shares    []shareJSON  `json:"shares,omitempty"`
 	Balloon   *balloonJSON `json:"balloon,omitempty"`
 	Vsock     *vsockJSON   `json:"vsock,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
@@ -101,6 +103,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Backend: text("backend", c.Backend),
 		Console: &consoleJSON{RingSize: &c.Console.RingSize, Cols: &c.Console.Cols, Rows: &c.Console.Rows},
 		Disks:   encodeDisks(c.Disks, &p),
+		Shares:  encodeShares(c.Shares, &p),
 		Balloon: encodeBalloon(c.Balloon),
 		Vsock:   encodeVsock(c.Vsock, &p),
 	}
@@ -180,6 +183,12 @@ func (in *configJSON) apply(c *Config) error {
 			c.Disks = append(c.Disks, d.disk())
 		}
 	}
+	if in.Shares != nil {
+		c.Shares = nil
+		for _, s := range in.Shares {
+			c.Shares = append(c.Shares, Share(s))
+		}
+	}
 	in.Balloon.apply(&c.Balloon)
 	in.Vsock.apply(&c.Vsock)
 	var p Problems
@@ -211,14 +220,17 @@ func give[T any](to *T, from *T) {
 // a path, and "disks[]" is every object in the list "disks". encoding/json would
 // take keys in any case and the last of several.
 var schema = map[string][]string{
-	"":              keysOf(reflect.TypeFor[configJSON]()),
-	"boot":          keysOf(reflect.TypeFor[bootJSON]()),
-	"console":       keysOf(reflect.TypeFor[consoleJSON]()),
-	"balloon":       keysOf(reflect.TypeFor[balloonJSON]()),
-	"vsock":         keysOf(reflect.TypeFor[vsockJSON]()),
-	"vsock.ports[]": keysOf(reflect.TypeFor[vsockPortJSON]()),
-	"disks[]":       keysOf(reflect.TypeFor[diskJSON]()),
-	"disks[].limit": keysOf(reflect.TypeFor[diskLimitJSON]()),
+	"":                keysOf(reflect.TypeFor[configJSON]()),
+	"boot":            keysOf(reflect.TypeFor[bootJSON]()),
+	"console":         keysOf(reflect.TypeFor[consoleJSON]()),
+	"balloon":         keysOf(reflect.TypeFor[balloonJSON]()),
+	"vsock":           keysOf(reflect.TypeFor[vsockJSON]()),
+	"vsock.ports[]":   keysOf(reflect.TypeFor[vsockPortJSON]()),
+	"shares[]":        keysOf(reflect.TypeFor[shareJSON]()),
+	"shares[].uids[]": keysOf(reflect.TypeFor[IDRange]()),
+	"shares[].gids[]": keysOf(reflect.TypeFor[IDRange]()),
+	"disks[]":         keysOf(reflect.TypeFor[diskJSON]()),
+	"disks[].limit":   keysOf(reflect.TypeFor[diskLimitJSON]()),
 }
 
 func keysOf(t reflect.Type) (keys []string) {

@@ -31,6 +31,7 @@ type DeviceStats struct {
 
 	Disk  *DiskStats  `json:"disk,omitempty"`  // of disks only
 	Vsock *VsockStats `json:"vsock,omitempty"` // of the socket device only
+	Share *ShareStats `json:"share,omitempty"` // of shares only
 }
 
 // DiskStats are the counters that only disks have.
@@ -43,6 +44,18 @@ type DiskStats struct {
 	Refused     uint64 `json:"refused"`   // requests that made no sense
 	Stalls      uint64 `json:"stalls"`    // times the queue waited because all its workers were busy
 	Throttled   uint64 `json:"throttled"` // requests that waited for the rate limit
+}
+
+// ShareStats are the counters that only shares have.
+type ShareStats struct {
+	Calls     map[string]uint64 `json:"calls,omitempty"`   // requests by FUSE operation
+	Replies   map[string]uint64 `json:"replies,omitempty"` // replies with an error, by its name
+	Malformed uint64            `json:"malformed"`         // requests that contradict themselves
+	Files     int64             `json:"files"`             // descriptors of the host that are open
+	MaxFiles  int64             `json:"max_files"`
+	Refusals  uint64            `json:"refusals"` // requests that got EMFILE
+	Inodes    int64             `json:"inodes"`   // files that are remembered
+	MaxInodes int64             `json:"max_inodes"`
 }
 
 // Timeline says when things happened, as durations since the machine's creation

@@ -44,7 +44,7 @@ func (c Config) ValidateFor(backend string, caps Capabilities) error {
 		p.add("memory_mib", "", "%d is more than the %d that %s can give a machine on this host",
 			c.Memory/MiB, caps.MaxMemory/MiB, backend)
 	}
-	if caps.Fits != nil && len(c.Disks) <= MaxDisks {
+	if caps.Fits != nil && len(c.Disks) <= MaxDisks && len(c.Shares) <= MaxShares {
 		p = append(p, caps.Fits(c)...)
 	}
 	return p.Err(kind, "validate")
@@ -72,6 +72,7 @@ func (c Config) Check() Problems {
 	p.Console(c.Console)
 	p.Disks(c.Disks)
 	p.rootArg(c)
+	p.Shares(c.Shares)
 	p.Vsock(c.Vsock)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)

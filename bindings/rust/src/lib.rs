@@ -94,6 +94,25 @@ pub const CAPSA_DISK_FORMAT_AUTO: u32 = 0;
 pub const CAPSA_DISK_FORMAT_RAW: u32 = 1;
 pub const CAPSA_DISK_FORMAT_QCOW2: u32 = 2;
 
+pub const CAPSA_SHARE_READ_ONLY: u32 = 1;
+pub const CAPSA_SHARE_WRITEBACK: u32 = 2;
+pub const CAPSA_SHARE_ACL: u32 = 4;
+pub const CAPSA_SHARE_GUEST_LOCKS: u32 = 8;
+pub const CAPSA_SHARE_ONE_FILE_SYSTEM: u32 = 16;
+pub const CAPSA_SHARE_ALLOW_SET_ID: u32 = 32;
+pub const CAPSA_SHARE_DIRECT_IO: u32 = 64;
+pub const CAPSA_SHARE_HOST_IDS: u32 = 128;
+pub const CAPSA_SHARE_CACHE_AUTO: u32 = 0;
+pub const CAPSA_SHARE_CACHE_NONE: u32 = 1;
+pub const CAPSA_SHARE_CACHE_ALWAYS: u32 = 2;
+pub const CAPSA_SHARE_OWNER_SQUASH: u32 = 0;
+pub const CAPSA_SHARE_OWNER_PASSTHROUGH: u32 = 1;
+pub const CAPSA_SHARE_OWNER_CALLER: u32 = 2;
+pub const CAPSA_SHARE_OWNER_RANGES: u32 = 3;
+pub const CAPSA_SHARE_XATTR_USER: u32 = 0;
+pub const CAPSA_SHARE_XATTR_NONE: u32 = 1;
+pub const CAPSA_SHARE_XATTR_ALL: u32 = 2;
+
 pub const CAPSA_BALLOON_OFF: u32 = 1;
 pub const CAPSA_BALLOON_NO_REPORTING: u32 = 2;
 pub const CAPSA_BALLOON_NO_DEFLATE_ON_OOM: u32 = 4;
@@ -137,6 +156,35 @@ sized!(
         iops_burst: u64 = 0,
         bytes_per_sec: u64 = 0,
         bytes_burst: u64 = 0,
+    }
+);
+/// Consecutive ids of the guest and what they are on the host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct capsa_id_range {
+    pub guest: u32,
+    pub host: u32,
+    pub count: u32,
+}
+
+sized!(
+    /// A directory of the host that the guest mounts.
+    capsa_share_options {
+        flags: u32 = 0,
+        cache: u32 = 0,
+        owner: u32 = 0,
+        xattr: u32 = 0,
+        queues: u32 = 0,
+        guest_uid: u32 = 0,
+        guest_gid: u32 = 0,
+        host_uid: u32 = 0,
+        host_gid: u32 = 0,
+        max_files: u32 = 0,
+        max_inodes: u32 = 0,
+        uids: *const capsa_id_range = core::ptr::null(),
+        n_uids: usize = 0,
+        gids: *const capsa_id_range = core::ptr::null(),
+        n_gids: usize = 0,
     }
 );
 sized!(
@@ -271,6 +319,13 @@ extern "C" {
         b: *mut capsa_builder,
         path: *const c_char,
         options: *const capsa_disk_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_add_share(
+        b: *mut capsa_builder,
+        tag: *const c_char,
+        path: *const c_char,
+        options: *const capsa_share_options,
         err: Err,
     ) -> capsa_status;
     pub fn capsa_builder_set_balloon(
