@@ -59,7 +59,7 @@ var rules = []rule{
 	{folder: "internal/virtio/console", own: device, alone: true},
 	{folder: "internal/virtio/rng", own: device, alone: true},
 	{folder: "internal/virtio/balloon", own: device, alone: true},
-	{folder: "internal/virtio/net", own: device, alone: true},
+	{folder: "internal/virtio/net", own: append([]string{"internal/net/link"}, device...), alone: true},
 	{folder: "internal/virtio/vsock", own: append([]string{"internal/vsock"}, device...), alone: true},
 	{folder: "internal/virtio/fs", own: device, alone: true},
 	{folder: "internal/virtio/blk", own: append([]string{"internal/block"}, device...), alone: true},
@@ -72,6 +72,7 @@ var rules = []rule{
 	{folder: "internal/net", own: []string{"internal/safe"}, third: []string{
 		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
 	}},
+	{folder: "internal/net/link", alone: true},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
