@@ -70,8 +70,10 @@ var rules = []rule{
 	{folder: "internal/vsock", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "internal/fuse", own: []string{"internal/safe"}, third: []string{sys, "github.com/hanwen/go-fuse/v2"}},
 	{folder: "internal/net", own: []string{"internal/safe"}, third: []string{
-		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
+		sys, "gvisor.dev/gvisor",
 	}},
+	{folder: "internal/net/ether", alone: true},
+	{folder: "internal/net/dhcp", own: []string{"internal/net/ether"}, alone: true},
 	{folder: "internal/net/link", alone: true},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
