@@ -73,6 +73,7 @@ var rules = []rule{
 		sys, "gvisor.dev/gvisor",
 	}},
 	{folder: "internal/net/ether", alone: true},
+	{folder: "internal/net/dns", own: []string{"internal/net/policy.", "internal/safe"}, third: []string{"golang.org/x/net/dns/dnsmessage"}, alone: true},
 	{folder: "internal/net/arp", own: []string{"internal/net/ether"}, alone: true},
 	{folder: "internal/net/ndp", own: []string{"internal/net/ether"}, alone: true},
 	{folder: "internal/net/dhcp", own: []string{"internal/net/ether"}, alone: true},
