@@ -50,6 +50,13 @@ type server struct {
 	udp, tcp atomic.Int64 // queries
 	handle   handler
 	joined   sync.WaitGroup
+	from     sync.Map // where UDP queries came from
+}
+
+// ports is how many ports UDP queries came from.
+func (s *server) ports() (n int) {
+	s.from.Range(func(any, any) bool { n++; return true })
+	return n
 }
 
 func serve(t testing.TB, handle handler) *server {
@@ -94,6 +101,7 @@ func (s *server) overUDP(conn net.PacketConn) {
 			return
 		}
 		s.udp.Add(1)
+		s.from.Store(from.String(), true)
 		query := append([]byte(nil), b[:n]...)
 		s.joined.Go(func() {
 			for _, reply := range s.answers(query, false) {
@@ -213,7 +221,11 @@ func proxy(t testing.TB, rules string, change func(*dns.Config), servers ...*ser
 	t.Helper()
 	config := dns.Config{ResolvConf: "/nonexistent"}
 	for _, s := range servers {
-		config.Servers = append(config.Servers, s.addr)
+		addr := s.addr
+		if !addr.IsValid() { // nobody is asked
+			addr = netip.MustParseAddrPort("127.0.0.1:1")
+		}
+		config.Servers = append(config.Servers, addr)
 	}
 	if rules != "" {
 		config.Policy = engine(t, rules)
