@@ -10,5 +10,9 @@
 // Ethernet address alone and keeps its IP address for as long as nobody else needs
 // it, after the lease's end too. Relays (giaddr) and BOOTP are not served.
 //
+// A guest that invents clients can use up the range, for the minute that an offer
+// lasts or for a lease. Where several guests share a server, the caller lets each send
+// from its own Ethernet address alone.
+//
 // All methods may be called at once from any goroutine.
 package dhcp

@@ -2,7 +2,8 @@
 // search domains are there (RFC 8415 section 6.1)? Addresses and routes come from
 // router advertisements.
 //
-// It is a function from payload to payload, without sockets and state.
+// It is a function from payload to payload, without sockets and state; its methods may
+// be called at once from any goroutine.
 package dhcp6
 
 import (

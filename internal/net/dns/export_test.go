@@ -12,6 +12,7 @@ import (
 func (p *Proxy) SetTiming(first, second time.Duration) {
 	p.upstream.timing.first, p.upstream.timing.second = first, second
 	p.upstream.timing.least, p.upstream.timing.tcp = first, second
+	p.upstream.timing.total = 16 * second
 }
 
 // Nameservers are those of the file.

@@ -71,14 +71,14 @@ func serve(t testing.TB, handle handler) *server {
 		if listener, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
 			break
 		}
-		packets.Close()
+		_ = packets.Close()
 	}
 	require.NotNil(t, listener)
 	s.addr = netip.MustParseAddrPort(packets.LocalAddr().String())
 	s.joined.Go(func() { s.overUDP(packets) })
 	s.joined.Go(func() { s.overTCP(listener) })
 	t.Cleanup(func() {
-		packets.Close()
+		_ = packets.Close()
 		listener.Close()
 		s.joined.Wait()
 	})

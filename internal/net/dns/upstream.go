@@ -18,13 +18,14 @@ type timing struct {
 	first, second time.Duration // over UDP, in the first round and in the second
 	least         time.Duration // in the first round, for a server that answers fast
 	tcp           time.Duration
+	total         time.Duration // for all servers together
 	ill           time.Duration // how long a server comes last that did not answer; then twice that
 	longest       time.Duration
 }
 
 var standard = timing{
 	first: 1500 * time.Millisecond, second: 3 * time.Second, least: 400 * time.Millisecond,
-	tcp: 3 * time.Second, ill: 30 * time.Second, longest: 10 * time.Minute,
+	tcp: 3 * time.Second, total: 9 * time.Second, ill: 30 * time.Second, longest: 10 * time.Minute,
 }
 
 // maxSilence is how often in a row a server that has answered before may not answer,
@@ -100,13 +101,15 @@ func (u *upstream) untrack(c io.Closer) {
 // not, so that it is over at once if nobody can be reached.
 func (u *upstream) exchange(ctx context.Context, q *question, accept func([]byte) error) error {
 	servers := u.servers()
+	end := time.Now().Add(u.timing.total)
 	for round := range 2 {
 		var slow []netip.AddrPort
 		for _, s := range servers {
-			if ctx.Err() != nil {
-				return ctx.Err()
+			left := time.Until(end)
+			if ctx.Err() != nil || left <= 0 {
+				return errNobody
 			}
-			switch err := u.try(ctx, s, q, u.patience(s, round, len(servers)), accept); {
+			switch err := u.try(ctx, s, q, min(u.patience(s, round, len(servers)), left), accept); {
 			case err == nil:
 				return nil
 			case errors.Is(err, errTimeout):

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	soon  = 50 * time.Millisecond // for what is waited for in vain
-	never = time.Minute           // for what the test waits for itself
+	soon  = 50 * time.Millisecond // where nobody will answer
+	later = time.Second           // where somebody will not, and the next one will
+	never = time.Minute           // where the test decides when
 )
 
 func silent(dnsmessage.Message, bool) [][]byte { return nil }
@@ -38,16 +39,17 @@ func unreachable(t *testing.T) *server {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	return &server{addr: netip.MustParseAddrPort(conn.LocalAddr().String())}
 }
 
 // TestDeadFirst: the first query finds out, the others do not wait for it any more.
 func TestDeadFirst(t *testing.T) {
+	t.Parallel()
 	dead, live := serve(t, silent), serve(t, example)
 	now := newClock()
 	p := proxy(t, "", func(c *dns.Config) { c.Now = now.Now }, dead, live)
-	p.SetTiming(soon, soon)
+	p.SetTiming(later, later)
 	for _, name := range []string{"example.com.", "other.example."} {
 		m := ask(t, p, query(name, dnsmessage.TypeA, edns{}), dns.UDP)
 		require.Len(t, addrs(m), 1)
@@ -62,6 +64,7 @@ func TestDeadFirst(t *testing.T) {
 
 // TestOnceSilent: a server that has answered does not come last at its first silence.
 func TestOnceSilent(t *testing.T) {
+	t.Parallel()
 	first := serve(t, func(q dnsmessage.Message, tcp bool) [][]byte {
 		if strings.HasPrefix(strings.ToLower(q.Questions[0].Name.String()), "slow") {
 			return nil
@@ -70,7 +73,7 @@ func TestOnceSilent(t *testing.T) {
 	})
 	second := serve(t, zone(a("slow.example.", 60, "192.0.2.9")))
 	p := proxy(t, "", nil, first, second)
-	p.SetTiming(10*soon, 10*soon)
+	p.SetTiming(later, later)
 	require.Len(t, addrs(ask(t, p, query("example.com.", dnsmessage.TypeA, edns{}), dns.UDP)), 1)
 	require.Len(t, addrs(ask(t, p, query("slow.example.", dnsmessage.TypeA, edns{}), dns.UDP)), 1)
 	require.Len(t, addrs(ask(t, p, query("other.example.", dnsmessage.TypeA, edns{}), dns.UDP)), 1)
@@ -80,6 +83,7 @@ func TestOnceSilent(t *testing.T) {
 
 // TestNobodyAnswers: an error, of every kind of failure, and no silence.
 func TestNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	garbage := func(dnsmessage.Message, bool) [][]byte { return [][]byte{[]byte("no DNS at all, but long enough")} }
 	for _, tt := range []struct {
 		name    string
@@ -101,7 +105,7 @@ func TestNobodyAnswers(t *testing.T) {
 			require.Equal(t, dnsmessage.RCodeServerFailure, m.RCode)
 			require.Equal(t, 22, extended(m))
 			for _, s := range tt.servers {
-				require.Equal(t, tt.asked, s.udp.Load())
+				require.Eventually(t, func() bool { return s.udp.Load() == tt.asked }, never, time.Millisecond)
 			}
 			require.EqualValues(t, dnsmessage.RCodeServerFailure, seen.last(t).RCode)
 			require.EqualValues(t, 1, p.Stats().Failed)

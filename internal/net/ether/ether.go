@@ -15,6 +15,6 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
-// Unicast: the address of one interface. A frame comes from no other kind. The
+// Unicast tells whether it is the address of one interface. A frame comes from no other kind. The
 // lowest bit of the first byte is set in group addresses (IEEE 802 section 8.2).
 func (m MAC) Unicast() bool { return m[0]&1 == 0 && m != MAC{} }

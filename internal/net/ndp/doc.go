@@ -9,4 +9,6 @@
 //
 // A router's advertisement ends after Config.Lifetime, and hosts do not ask again by
 // themselves; the caller sends an Advertisement at least once in that time.
+//
+// All methods may be called at once from any goroutine.
 package ndp
