@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"strings"
@@ -15,12 +14,10 @@ import (
 const (
 	typeDNAME = 39 // RFC 6672
 
-	maxChain = 16            // names that one name leads to
-	maxTTL   = 24 * 3600     // seconds; ours
-	maxNoTTL = 3600          // seconds, of what is not there (RFC 2308 section 5)
-	maxValid = 1<<31 - 1     // seconds; more means 0 (RFC 2181 section 8)
-	bitLong  = 0x80          // of the first byte of a compressed name (RFC 1035 section 4.1.4)
-	fixed    = 2 + 2 + 4 + 2 // bytes of a record between its name and its data
+	maxChain = 16        // names that one name leads to
+	maxTTL   = 24 * 3600 // seconds; ours
+	maxNoTTL = 3600      // seconds, of what is not there (RFC 2308 section 5)
+	maxValid = 1<<31 - 1 // seconds; more means 0 (RFC 2181 section 8)
 )
 
 // compressed are types, seldom seen, whose data may hold names that are compressed
@@ -289,34 +286,4 @@ func (d *digester) rest() error {
 		d.ttl = min(d.ttl, limit)
 	}
 	return err
-}
-
-// ttls finds the TTLs of a message, and counts those of the answer section.
-// Preconditions: the message is one that a Builder made, of at most 64 KiB, without
-// additional records.
-func ttls(message []byte) (at []uint16, answers int) {
-	answers = int(binary.BigEndian.Uint16(message[6:]))
-	records := answers + int(binary.BigEndian.Uint16(message[8:]))
-	at = make([]uint16, 0, records)
-	off := skipName(message, headerSize) + 4
-	for range records {
-		off = skipName(message, off)
-		at = append(at, uint16(off+4))
-		off += fixed + int(binary.BigEndian.Uint16(message[off+8:]))
-	}
-	return at, answers
-}
-
-// skipName is where a name ends that may be compressed.
-func skipName(message []byte, off int) int {
-	for {
-		switch n := message[off]; {
-		case n == 0:
-			return off + 1
-		case n&bitLong != 0:
-			return off + 2
-		default:
-			off += 1 + int(n)
-		}
-	}
 }

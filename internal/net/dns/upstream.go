@@ -18,7 +18,7 @@ type timing struct {
 	first, second time.Duration // over UDP, in the first round and in the second
 	least         time.Duration // in the first round, for a server that answers fast
 	tcp           time.Duration
-	total         time.Duration // for all servers together
+	total         time.Duration // after it no server is asked any more
 	ill           time.Duration // how long a server comes last that did not answer; then twice that
 	longest       time.Duration
 }
