@@ -16,12 +16,12 @@ const (
 
 // Commands, class in the high byte.
 const (
-	ctrlPromiscuous uint16 = 0<<8 | 0 // VIRTIO_NET_CTRL_RX_PROMISC: u8, on or off
-	ctrlAllMulti    uint16 = 0<<8 | 1 // VIRTIO_NET_CTRL_RX_ALLMULTI: u8, on or off
-	ctrlMACTable    uint16 = 1<<8 | 0 // VIRTIO_NET_CTRL_MAC_TABLE_SET: two tables
-	ctrlMACAddr     uint16 = 1<<8 | 1 // VIRTIO_NET_CTRL_MAC_ADDR_SET: u8[6]
-	ctrlVLANAdd     uint16 = 2<<8 | 0 // VIRTIO_NET_CTRL_VLAN_ADD: le16
-	ctrlVLANDel     uint16 = 2<<8 | 1 // VIRTIO_NET_CTRL_VLAN_DEL: le16
+	ctrlPromiscuous uint16 = 0x0000 // VIRTIO_NET_CTRL_RX_PROMISC: u8, on or off
+	ctrlAllMulti    uint16 = 0x0001 // VIRTIO_NET_CTRL_RX_ALLMULTI: u8, on or off
+	ctrlMACTable    uint16 = 0x0100 // VIRTIO_NET_CTRL_MAC_TABLE_SET: two tables
+	ctrlMACAddr     uint16 = 0x0101 // VIRTIO_NET_CTRL_MAC_ADDR_SET: u8[6]
+	ctrlVLANAdd     uint16 = 0x0200 // VIRTIO_NET_CTRL_VLAN_ADD: le16
+	ctrlVLANDel     uint16 = 0x0201 // VIRTIO_NET_CTRL_VLAN_DEL: le16
 )
 
 // control serves the control queue. It belongs to that queue's worker.

@@ -82,7 +82,7 @@ func TestFeatureDependencies(t *testing.T) {
 		t.Run(n.name, func(t *testing.T) {
 			require.False(t, accepts(n.feature), "alone")
 			require.False(t, accepts(features&^n.anyOf), "without")
-			all := uint64(features)
+			all := features
 			require.True(t, accepts(all))
 			for bit := range 64 {
 				if one := uint64(1) << bit; n.anyOf&one != 0 {

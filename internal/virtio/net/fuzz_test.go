@@ -41,7 +41,7 @@ func deviceFeatures(r *rig, bits uint64) uint64 {
 // side gets the frame that a plain reading gives, or nothing where the header's
 // rules are broken, which are written here once more; and the chain comes back.
 func FuzzTransmit(f *testing.F) {
-	all := uint64(features)
+	all := features
 	f.Add(all, []byte{}, []byte{44})
 	f.Add(all, packed(link.Header{}, ethernet(testMAC, 60)), []byte{12})
 	for _, c := range headerCases() {
