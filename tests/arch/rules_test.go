@@ -73,6 +73,8 @@ var rules = []rule{
 		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
 	}},
 	{folder: "internal/net/link", alone: true},
+	{folder: "internal/net/pcap", own: []string{"internal/net/link", "internal/safe"}},
+	{folder: "internal/net/shaper", alone: true},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
