@@ -60,6 +60,9 @@ func newRig(t testing.TB, host link.Host, change ...func(*setup)) *rig {
 	return r
 }
 
+// maxPending is how many frames wait in a fakeHost.
+const maxPending = 10_000
+
 // sent is a frame that the host's side got.
 type sent struct {
 	Header link.Header
@@ -137,7 +140,9 @@ func (f *fakeHost) put(frames ...link.Frame) int {
 	f.mu.Lock()
 	guest := f.guest
 	f.mu.Unlock()
-	f.pending = append(f.pending, frames...)
+	if len(f.pending) < maxPending { // as a network does
+		f.pending = append(f.pending, frames...)
+	}
 	if guest == nil {
 		f.pending = nil
 		return 0
