@@ -73,6 +73,7 @@ var rules = []rule{
 		sys, "gvisor.dev/gvisor", "github.com/insomniacslk/dhcp", "github.com/miekg/dns",
 	}},
 	{folder: "internal/net/link", alone: true},
+	{folder: "internal/net/frame", own: []string{"internal/net/link"}},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
