@@ -24,6 +24,14 @@ type builder struct {
 	mtu      int
 }
 
+// mostL4 is how long a transport's header and payload can be in one packet.
+func mostL4(like netip.Addr) int {
+	if like.Is4() {
+		return 65535 - 20
+	}
+	return 65535
+}
+
 // ipHeader writes an IP header before b[at:], which holds length bytes, and an
 // Ethernet header before that. It returns where the frame begins.
 func (m *builder) ipHeader(b []byte, at, length int, proto uint8, src, dst netip.Addr) int {

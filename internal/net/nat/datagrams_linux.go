@@ -91,27 +91,28 @@ func (d *datagrams) add(s *session) bool {
 // maxSecondChances is how many sessions evict looks at.
 const maxSecondChances = 8
 
-// evict ends the session that was unused longest. Sessions move in their list only
+// evict ends a session for another one: among the oldest the first that has had no
+// reply, else the one that was unused longest. Sessions move in their list only
 // here, so that datagrams cost no lock: one that was used since goes to the front.
-// Among the few that are looked at, one without any reply goes first.
 func (d *datagrams) evict(l *list.List) {
-	victim := l.Back().Value.(*session)
-	chosen := false
+	var victim *session
 	at := l.Back()
 	for range min(maxSecondChances, l.Len()) {
 		s := at.Value.(*session)
 		at = at.Prev()
+		if !s.replied.Load() {
+			victim = s
+			break
+		}
 		if used := s.used.Load(); used != s.stamp {
 			s.stamp = used
 			l.MoveToFront(s.place)
-			continue
+		} else if victim == nil {
+			victim = s
 		}
-		if !chosen || !s.replied.Load() {
-			victim, chosen = s, true
-		}
-		if !s.replied.Load() {
-			break
-		}
+	}
+	if victim == nil {
+		victim = l.Back().Value.(*session)
 	}
 	victim.counts.limited.Add(1)
 	d.drop(victim)

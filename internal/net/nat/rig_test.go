@@ -438,6 +438,6 @@ func (ev *events) kinds() (out []string) {
 
 // tooLong is when a test gives up waiting; tick is how often it looks.
 const (
-	tooLong = 30 * time.Second
+	tooLong = 10 * time.Second
 	tick    = 5 * time.Millisecond
 )

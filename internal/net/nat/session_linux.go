@@ -265,8 +265,8 @@ func (s *session) deliver(in *incoming) {
 	for i := range in.n {
 		b := in.buf[i][:in.size[i]]
 		if s.key.proto == frame.UDP {
-			if len(b)-headroom > 65535-40 {
-				continue // longer than a packet under our headers
+			if len(b)-headroom > mostL4(s.key.guest.Addr()) {
+				continue
 			}
 			total += len(b) - udpRoom
 			udpHeader(b, s.key.remote.Port(), s.key.guest.Port())
@@ -288,7 +288,7 @@ func (s *session) deliver(in *incoming) {
 
 // goodEcho: an echo reply (RFC 792, RFC 4443 section 4.2).
 func (s *session) goodEcho(b []byte) bool {
-	if len(b) < 8 || len(b) > 65535-40 {
+	if len(b) < 8 || len(b) > mostL4(s.key.guest.Addr()) {
 		return false
 	}
 	if s.key.proto == frame.ICMPv4 {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -40,8 +41,9 @@ const (
 func newStack(e *Engine) (*stack.Stack, *port, error) {
 	s := stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
-			ipv4.NewProtocol,
-			ipv6.NewProtocolWithOptions(ipv6.Options{}),
+			// Loopback addresses are the policy's business.
+			ipv4.NewProtocolWithOptions(ipv4.Options{AllowExternalLoopbackTraffic: true}),
+			ipv6.NewProtocolWithOptions(ipv6.Options{AllowExternalLoopbackTraffic: true}),
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
@@ -52,6 +54,17 @@ func newStack(e *Engine) (*stack.Stack, *port, error) {
 	}
 	return s, p, nil
 }
+
+// Netstack writes to this process's stderr about packets it finds strange. Its
+// packages keep the logger they find when they are initialised, so it is that one
+// that has to lose its voice, before anybody uses it.
+func init() { log.Log().Emitter = nowhere{} }
+
+// nowhere is a log.Emitter of nothing.
+type nowhere struct{}
+
+// Emit implements log.Emitter.
+func (nowhere) Emit(int, log.Level, time.Time, string, ...any) {}
 
 func setUp(s *stack.Stack, p *port, cfg Config) error {
 	sack, cc, moderate := tcpip.TCPSACKEnabled(true), tcpip.CongestionControlOption("cubic"), tcpip.TCPModerateReceiveBufferOption(false)

@@ -124,7 +124,7 @@ func (e *Engine) replyDHCP4(b []byte, to netip.AddrPort) {
 // sendUDP sends a datagram of ours to the guest. It is dropped if it is too long,
 // or the addresses are of two families.
 func (e *Engine) sendUDP(from, to netip.AddrPort, payload []byte, mac frame.MAC) {
-	if len(payload) > 65535-48 || !to.IsValid() || from.Addr().Is4() != to.Addr().Is4() {
+	if 8+len(payload) > mostL4(from.Addr()) || !to.IsValid() || from.Addr().Is4() != to.Addr().Is4() {
 		return
 	}
 	b := make([]byte, udpRoom, udpRoom+len(payload))

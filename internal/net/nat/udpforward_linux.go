@@ -120,7 +120,7 @@ func (f *Forward) sendTo(to netip.AddrPort, pieces [][]byte) (sent bool) {
 
 // deliverOne hands one datagram to the guest, with room for headers before it.
 func (s *session) deliverOne(b []byte) {
-	if len(b)-headroom > 65535-40 {
+	if len(b)-headroom > mostL4(s.key.guest.Addr()) {
 		return
 	}
 	udpHeader(b, s.key.remote.Port(), s.key.guest.Port())
