@@ -81,6 +81,7 @@ var rules = []rule{
 	{folder: "internal/net/link", alone: true},
 	{folder: "internal/net/pcap", own: []string{"internal/net/link", "internal/safe"}},
 	{folder: "internal/net/shaper", alone: true},
+	{folder: "internal/net/frame", own: []string{"internal/net/link"}},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
