@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 )
 
@@ -56,7 +57,7 @@ const (
 
 // encodeNetwork is nil for the default.
 func encodeNetwork(c NetworkConfig, p *Problems) *networkJSON {
-	if !c.Enabled() {
+	if reflect.ValueOf(c).IsZero() {
 		return nil
 	}
 	text := func(field, s string) *string {
