@@ -26,6 +26,7 @@ var features = map[string]bool{
 	"disk":           true,
 	"events":         true,
 	"metrics":        true,
+	"network":        true,
 	"pause":          true,
 	"power-button":   true,
 	"share":          true,
@@ -36,7 +37,7 @@ var features = map[string]bool{
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
 // one of "balloon", "boot-linux", "console", "console-expect", "console-resize",
-// "console-run", "disk", "events", "metrics", "pause", "power-button", "share",
+// "console-run", "disk", "events", "metrics", "network", "pause", "power-button", "share",
 // "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {
