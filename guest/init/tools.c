@@ -90,6 +90,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } tools[] = {
 	{"ram", ram}, {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"vsock", vsock},
+	{"udp", udp},
 };
 
 int tool(const char *name, int argc, char **argv)
