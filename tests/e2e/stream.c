@@ -8,7 +8,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 void await_fd(int fd, short events) {
@@ -105,5 +107,14 @@ int accept_one(int listener) {
     await_fd(listener, POLLIN);
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     CHECK(fd >= 0, "accept: %s", strerror(errno));
+    return fd;
+}
+
+int dial_path(const char *path) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
+    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "%s: %s", path, strerror(errno));
     return fd;
 }

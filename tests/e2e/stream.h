@@ -24,5 +24,7 @@ void expect_bytes(int fd, const uint8_t *want, size_t n);
 void echo_through(int fd, size_t n);
 /* Waits for a client of a listening socket. */
 int accept_one(int listener);
+/* Connects to a unix socket. */
+int dial_path(const char *path);
 
 #endif
