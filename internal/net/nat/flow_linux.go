@@ -17,6 +17,7 @@ import (
 
 	"github.com/libcapsa/libcapsa/internal/net/frame"
 	"github.com/libcapsa/libcapsa/internal/net/policy"
+	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
 // Why flows end before their time.
@@ -138,45 +139,57 @@ func (f *flow) run(ep tcpip.Endpoint, wq *waiter.Queue) {
 	f.e.observer.say(opened)
 	defer f.report()
 
-	watch := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) {
-		// The endpoint's lock is held: only what does not wait may be done. A reset
-		// after the guest's FIN makes no error, but a closed endpoint.
-		switch tcp.EndpointState(ep.State()) {
-		case tcp.StateError:
-			f.wake()
-		case tcp.StateClose:
-			if !f.ours.Load() {
-				f.wake()
-			}
-		}
-	})
+	watch := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) { f.watch(ep) })
 	wq.EventRegister(&watch)
 	defer wq.EventUnregister(&watch)
-
 	f.mu.Lock()
 	need := f.verdict.NeedName
 	f.past = !need
 	f.mu.Unlock()
-	pump := newPump(f, ep, wq)
-	defer pump.close()
-	done := make(chan struct{})
-	clean := false
-	defer func() {
-		if !clean {
-			f.end(errReset)
+	f.carry(newPump(f, ep, wq), need)
+	if f.ended() != nil {
+		ep.Abort()
+	}
+	ep.Close()
+}
+
+// watch is called with the endpoint's lock held: only what does not wait may be
+// done. A reset after the guest's FIN makes no error, but a closed endpoint.
+func (f *flow) watch(ep tcpip.Endpoint) {
+	switch tcp.EndpointState(ep.State()) {
+	case tcp.StateError:
+		f.wake()
+	case tcp.StateClose:
+		if !f.ours.Load() {
+			f.wake()
 		}
-		<-done
-		if f.ended() != nil {
-			ep.Abort()
-		}
-		ep.Close()
-	}()
-	if need && !pump.firstFlight(true) || !f.e.start("nat tcp to guest", func() { defer close(done); pump.toGuest() }) {
-		close(done)
+	}
+}
+
+// carry returns when both directions are done. A panic in one ends the other.
+func (f *flow) carry(p *pump, need bool) {
+	defer p.close()
+	if need && !p.firstFlight(true) {
+		f.end(errDenied)
 		return
 	}
-	pump.fromGuest()
-	clean = true
+	done := make(chan struct{})
+	if !f.e.start("nat tcp to guest", func() {
+		defer close(done)
+		f.contained("nat tcp to guest", p.toGuest)
+	}) {
+		f.end(ErrClosed)
+		return
+	}
+	f.contained("nat tcp from guest", p.fromGuest)
+	<-done
+}
+
+// contained ends the flow if fn panics.
+func (f *flow) contained(name string, fn func()) {
+	if err := safe.Run(name, fn); err != nil {
+		f.end(err)
+	}
 }
 
 // report counts the flow's bytes, and says that it is over.

@@ -105,14 +105,15 @@ func (e *Engine) ownSource(p *frame.Packet) bool {
 		return false
 	}
 	if e.cfg.Prefix6.Contains(p.Src) {
-		return p.Src != e.cfg.Gateway6
+		return p.Src != e.cfg.Gateway6 && !p.Src.Is4In6()
 	}
 	local := p.Src.IsLinkLocalUnicast() || p.Src.IsUnspecified()
 	return local && !p.Fragment && (isNeighbor(p) || p.Proto == frame.UDP && p.DstPort == portDHCP6)
 }
 
 // goodDestination: not the guest itself nor anybody else of its network, no group
-// but for the gateway's services, nothing that is no address.
+// but for the gateway's services, nothing that is no address or, as IPv4 in IPv6,
+// another one's.
 func (e *Engine) goodDestination(p *frame.Packet) bool {
 	if e.isGateway(p.Dst) {
 		return true
@@ -120,7 +121,7 @@ func (e *Engine) goodDestination(p *frame.Packet) bool {
 	if p.Proto == frame.UDP && !p.Fragment && (p.DstPort == portDHCP4 && p.Dst == limitedBroadcast || p.DstPort == portDHCP6) || isNeighbor(p) {
 		return true
 	}
-	if p.DstMAC.Group() || p.Dst.IsMulticast() || p.Dst.IsUnspecified() || p.Dst == limitedBroadcast {
+	if p.DstMAC.Group() || p.Dst.Is4In6() || p.Dst.IsMulticast() || p.Dst.IsUnspecified() || p.Dst == limitedBroadcast {
 		return false
 	}
 	if p.Dst.Is4() {

@@ -176,7 +176,7 @@ func TestManyConnections(t *testing.T) {
 			if !assert.NoError(t, err) {
 				return
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			want := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 2000)
 			go func() {
 				_, _ = conn.Write(want)

@@ -73,10 +73,10 @@ func TestUDPEcho(t *testing.T) {
 func TestUDPFiltered(t *testing.T) {
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	other, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer other.Close()
+	defer func() { _ = other.Close() }()
 	r := newRig(t)
 	g := r.dialUDP(atGateway(c.LocalAddr()))
 	_, err = g.Write([]byte("q"))
@@ -116,7 +116,7 @@ func TestUSO(t *testing.T) {
 	r := newRig(t)
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	f := udpFrame(atGateway(c.LocalAddr()), 5000, bytes.Repeat([]byte("0123456789"), 25))
 	f.Header = link.Header{Flags: link.NeedsChecksum, CSumStart: 34, CSumOffset: 6, GSOType: link.GSOUDPL4, GSOSize: 100}
 	r.send(f)
