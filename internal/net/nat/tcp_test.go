@@ -25,10 +25,10 @@ func TestBulkBothWays(t *testing.T) {
 	}{
 		"offloaded":              {"tcp4", nil, size},
 		"offloaded, IPv6":        {"tcp6", nil, size},
-		"checksums only":         {"tcp4", []option{withOffloads(link.Offloads{Checksum: true})}, size / 4},
-		"nothing":                {"tcp4", []option{withOffloads(link.Offloads{})}, size / 4},
-		"nothing, IPv6":          {"tcp6", []option{withOffloads(link.Offloads{})}, size / 4},
-		"ring of 8":              {"tcp4", []option{withRing(8)}, size / 4},
+		"checksums only":         {"tcp4", []option{withOffloads(link.Offloads{Checksum: true})}, size / 16},
+		"nothing":                {"tcp4", []option{withOffloads(link.Offloads{})}, size / 16},
+		"nothing, IPv6":          {"tcp6", []option{withOffloads(link.Offloads{})}, size / 16},
+		"ring of 8":              {"tcp4", []option{withRing(8)}, size / 16},
 		"ring of 16 without any": {"tcp6", []option{withRing(16), withOffloads(link.Offloads{})}, size / 16},
 	} {
 		t.Run(name, func(t *testing.T) {
