@@ -182,25 +182,41 @@ func (e *Engine) injectTCP(f *link.Frame) {
 	pkt.DecRef()
 }
 
-// canonical copies a packet out of guest memory.
+// canonical copies a packet out of guest memory. Headers and payload are views of
+// their own: netstack clones the view that holds the headers.
 func (e *Engine) canonical(f *link.Frame) (*stack.PacketBuffer, bool) {
 	p := &e.packet
-	var head [headroom]byte
-	start := frame.EtherSize + e.build.ipHeader(head[:], headroom, p.End-p.L4, p.Proto, p.Src, p.Dst)
-	v := buffer.NewView(headroom - start + p.End - p.L4)
-	_, _ = v.Write(head[start:])
-	_, _ = v.Write(p.Head[p.L4:p.Payload])
-	frame.Range(f, p.Payload, p.End, func(b []byte) { _, _ = v.Write(b) })
+	var ip [headroom]byte
+	start := frame.EtherSize + e.build.ipHeader(ip[:], headroom, p.End-p.L4, p.Proto, p.Src, p.Dst)
+	head := buffer.NewView(headroom - start + p.Payload - p.L4)
+	_, _ = head.Write(ip[start:])
+	_, _ = head.Write(p.Head[p.L4:p.Payload])
+	all := buffer.MakeWithView(head)
+	var body *buffer.View
+	if p.End > p.Payload {
+		body = buffer.NewView(p.End - p.Payload)
+		frame.Range(f, p.Payload, p.End, func(b []byte) { _, _ = body.Write(b) })
+	}
 	if !p.Partial {
 		var s frame.Sum
 		s.AddUint16(frame.Pseudo(p.Src, p.Dst, p.Proto, p.End-p.L4))
-		s.Add(v.AsSlice()[headroom-start:])
+		s.Add(p.Head[p.L4:p.Payload])
+		if body != nil {
+			s.Add(body.AsSlice())
+		}
 		if s.Fold() != 0xffff {
-			v.Release()
+			all.Release()
+			if body != nil {
+				body.Release()
+			}
 			return nil, false
 		}
 	}
-	return stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)}), true
+	if body != nil {
+		rest := buffer.MakeWithView(body)
+		all.Merge(&rest) // Append would move a few bytes into the first view
+	}
+	return stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: all}), true
 }
 
 // quote is the beginning of the packet's transport header, for errors about it.

@@ -192,10 +192,13 @@ func (t *tcpTable) serve(r *tcp.ForwarderRequest) {
 		r.Complete(true)
 		return
 	}
-	_ = safe.Run("nat tcp flow", func() {
-		defer t.remove(f)
-		f.accept(r)
-	})
+	defer t.remove(f)
+	if err := safe.Run("nat tcp flow", func() { f.accept(r) }); err != nil {
+		f.end(err)
+		// Otherwise netstack would take the guest's next SYN for this one. It panics if
+		// that was done already.
+		_ = safe.Run("nat tcp flow: completion", func() { r.Complete(true) })
+	}
 }
 
 // dial opens the host's side.
