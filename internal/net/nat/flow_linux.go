@@ -215,6 +215,17 @@ func (f *flow) end(why error) {
 	f.wake()
 	if ep != nil {
 		ep.Abort()
+		return
+	}
+	// Netstack does not hand out an endpoint before its handshake is over, but it can
+	// be found.
+	id := f.id
+	if id.LocalPort == 0 {
+		return
+	}
+	proto := protocolOf(addrPort(id.LocalAddress, 0).Addr())
+	if ep := f.e.stack.FindTransportEndpoint(proto, tcp.ProtocolNumber, id, nicID); ep != nil {
+		ep.Abort()
 	}
 }
 
