@@ -436,6 +436,6 @@ func (ev *events) kinds() (out []string) {
 
 // tooLong is when a test gives up waiting; tick is how often it looks.
 const (
-	tooLong = 10 * time.Second
+	tooLong = 9 * time.Second
 	tick    = 5 * time.Millisecond
 )
