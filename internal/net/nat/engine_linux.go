@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -142,35 +141,11 @@ func (e *Engine) Close() error {
 	e.datagrams.close()
 	e.tcp.endAll()
 	e.out.detach()
-	e.stack.Close() // wakes what waits for handshakes and gateway services
-	e.join()
+	e.stack.Close() // ends what services hold
+	e.tasks.Wait()
 	e.stack.Wait()
 	e.observer.stop()
 	return nil
-}
-
-// closeRetry is how long Close waits for the goroutines before it ends what began
-// while it ended the rest.
-const closeRetry = 50 * time.Millisecond
-
-// join waits for all goroutines of ours. A handshake that begins at this very moment
-// is registered too late to be ended with the others.
-func (e *Engine) join() {
-	done := make(chan struct{})
-	safe.Go("nat join", nil, func() {
-		defer close(done)
-		e.tasks.Wait()
-	})
-	for {
-		select {
-		case <-done:
-			return
-		case <-time.After(closeRetry):
-			for _, ep := range e.stack.RegisteredEndpoints() {
-				ep.Abort()
-			}
-		}
-	}
 }
 
 // gateway is this side's address in a family.
