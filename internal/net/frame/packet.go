@@ -47,7 +47,7 @@ type MAC [6]byte
 // Broadcast is everybody.
 var Broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// Group: for more than one station.
+// Group says whether it stands for more than one station.
 func (m MAC) Group() bool { return m[0]&1 != 0 }
 
 // Packet is one frame, parsed. Offsets are in bytes from the frame's beginning.

@@ -19,6 +19,7 @@ import (
 // what has changed is then read anew.
 type watch struct {
 	socket *os.File
+	once   sync.Once // of closing
 	done   chan struct{}
 }
 
@@ -60,8 +61,8 @@ func (w *watch) run(changed func([]netip.Prefix)) {
 	}
 }
 
-func (w *watch) close() error {
-	err := w.socket.Close()
+func (w *watch) close() (err error) {
+	w.once.Do(func() { err = w.socket.Close() })
 	<-w.done
 	return err
 }

@@ -82,8 +82,9 @@ type DatagramService func(payload []byte, from, to netip.AddrPort, reply func(pa
 // Services are what the gateway itself offers, each nil if it offers it not.
 // Whether that is allowed is theirs to decide.
 type Services struct {
-	// DHCP4 gets what is sent to UDP port 67. reply goes to the address that
-	// DHCP4's answer names: see Engine.ReplyDHCP4.
+	// DHCP4 gets what is sent to UDP port 67. Its replies come from the gateway's port
+	// 67 and go to whom it names: an address that the guest may not have yet, or
+	// 255.255.255.255. Otherwise it is as DatagramService.
 	DHCP4 func(payload []byte, from netip.AddrPort, reply func(payload []byte, to netip.AddrPort))
 	// DHCP6 gets what is sent to UDP port 547.
 	DHCP6 DatagramService
@@ -106,7 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case c.Policy == nil:
-		return c, errors.New("nat: no policy: say which flows are allowed, policy.AllowAll for all")
+		return c, errors.New("nat: no policy: say which flows are allowed (policy.Compile)")
 	case c.MTU < minMTU || c.MTU > maxMTU:
 		return c, fmt.Errorf("nat: MTU %d: it is %d to %d bytes", c.MTU, minMTU, maxMTU)
 	case c.GatewayMAC.Group() || c.GuestMAC.Group() || c.GatewayMAC == c.GuestMAC:

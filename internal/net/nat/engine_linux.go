@@ -141,7 +141,7 @@ func (e *Engine) Close() error {
 	e.datagrams.close()
 	e.tcp.endAll()
 	e.out.detach()
-	e.stack.Close() // wakes what waits for handshakes and gateway services
+	e.stack.Close() // ends what services hold
 	e.tasks.Wait()
 	e.stack.Wait()
 	e.observer.stop()

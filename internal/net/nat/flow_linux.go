@@ -17,6 +17,7 @@ import (
 
 	"github.com/libcapsa/libcapsa/internal/net/frame"
 	"github.com/libcapsa/libcapsa/internal/net/policy"
+	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
 // Why flows end before their time.
@@ -74,7 +75,7 @@ func (f *flow) accept(r *tcp.ForwarderRequest) {
 		}
 	}
 	wq := new(waiter.Queue)
-	ep, terr := r.CreateEndpoint(wq)
+	ep, terr := f.handshake(r, wq)
 	r.Complete(false)
 	f.e.tcp.settled(f)
 	if terr != nil { // the guest has given up
@@ -90,6 +91,41 @@ func (f *flow) accept(r *tcp.ForwarderRequest) {
 		return
 	}
 	f.run(ep, wq)
+}
+
+// handshakeRetry is how long an ended flow waits for its handshake to notice.
+const handshakeRetry = 5 * time.Millisecond
+
+// handshake completes the guest's handshake. Netstack waits for it without a way to
+// give up, and hands out no endpoint before. A flow that ends meanwhile looks the
+// endpoint up and aborts it; it may not be registered yet, so that is done until the
+// waiting is over.
+func (f *flow) handshake(r *tcp.ForwarderRequest, wq *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
+	done := make(chan struct{})
+	proto := protocolOf(f.asked.Dst.Addr())
+	f.e.tasks.Add(1) // this goroutine is counted, so nobody has stopped waiting
+	stop := context.AfterFunc(f.ctx, func() {
+		defer f.e.tasks.Done()
+		_ = safe.Run("nat handshake", func() {
+			for {
+				if ep := f.e.stack.FindTransportEndpoint(proto, tcp.ProtocolNumber, f.id, nicID); ep != nil {
+					ep.Abort()
+				}
+				select {
+				case <-done:
+					return
+				case <-time.After(handshakeRetry):
+				}
+			}
+		})
+	})
+	defer func() {
+		close(done)
+		if stop() {
+			f.e.tasks.Done()
+		}
+	}()
+	return r.CreateEndpoint(wq)
 }
 
 func (f *flow) serveAtGateway(conn net.Conn, ep tcpip.Endpoint) {
@@ -138,45 +174,57 @@ func (f *flow) run(ep tcpip.Endpoint, wq *waiter.Queue) {
 	f.e.observer.say(opened)
 	defer f.report()
 
-	watch := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) {
-		// The endpoint's lock is held: only what does not wait may be done. A reset
-		// after the guest's FIN makes no error, but a closed endpoint.
-		switch tcp.EndpointState(ep.State()) {
-		case tcp.StateError:
-			f.wake()
-		case tcp.StateClose:
-			if !f.ours.Load() {
-				f.wake()
-			}
-		}
-	})
+	watch := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) { f.watch(ep) })
 	wq.EventRegister(&watch)
 	defer wq.EventUnregister(&watch)
-
 	f.mu.Lock()
 	need := f.verdict.NeedName
 	f.past = !need
 	f.mu.Unlock()
-	pump := newPump(f, ep, wq)
-	defer pump.close()
-	done := make(chan struct{})
-	clean := false
-	defer func() {
-		if !clean {
-			f.end(errReset)
+	f.carry(newPump(f, ep, wq), need)
+	if f.ended() != nil {
+		ep.Abort()
+	}
+	ep.Close()
+}
+
+// watch is called with the endpoint's lock held: only what does not wait may be
+// done. A reset after the guest's FIN makes no error, but a closed endpoint.
+func (f *flow) watch(ep tcpip.Endpoint) {
+	switch tcp.EndpointState(ep.State()) {
+	case tcp.StateError:
+		f.wake()
+	case tcp.StateClose:
+		if !f.ours.Load() {
+			f.wake()
 		}
-		<-done
-		if f.ended() != nil {
-			ep.Abort()
-		}
-		ep.Close()
-	}()
-	if need && !pump.firstFlight(true) || !f.e.start("nat tcp to guest", func() { defer close(done); pump.toGuest() }) {
-		close(done)
+	}
+}
+
+// carry returns when both directions are done. A panic in one ends the other.
+func (f *flow) carry(p *pump, need bool) {
+	defer p.close()
+	if need && !p.firstFlight(true) {
+		f.end(errDenied)
 		return
 	}
-	pump.fromGuest()
-	clean = true
+	done := make(chan struct{})
+	if !f.e.start("nat tcp to guest", func() {
+		defer close(done)
+		f.contained("nat tcp to guest", p.toGuest)
+	}) {
+		f.end(ErrClosed)
+		return
+	}
+	f.contained("nat tcp from guest", p.fromGuest)
+	<-done
+}
+
+// contained ends the flow if fn panics.
+func (f *flow) contained(name string, fn func()) {
+	if err := safe.Run(name, fn); err != nil {
+		f.end(err)
+	}
 }
 
 // report counts the flow's bytes, and says that it is over.

@@ -105,14 +105,15 @@ func (e *Engine) ownSource(p *frame.Packet) bool {
 		return false
 	}
 	if e.cfg.Prefix6.Contains(p.Src) {
-		return p.Src != e.cfg.Gateway6
+		return p.Src != e.cfg.Gateway6 && !p.Src.Is4In6()
 	}
 	local := p.Src.IsLinkLocalUnicast() || p.Src.IsUnspecified()
 	return local && !p.Fragment && (isNeighbor(p) || p.Proto == frame.UDP && p.DstPort == portDHCP6)
 }
 
 // goodDestination: not the guest itself nor anybody else of its network, no group
-// but for the gateway's services, nothing that is no address.
+// but for the gateway's services, nothing that is no address or, as IPv4 in IPv6,
+// another one's.
 func (e *Engine) goodDestination(p *frame.Packet) bool {
 	if e.isGateway(p.Dst) {
 		return true
@@ -120,7 +121,7 @@ func (e *Engine) goodDestination(p *frame.Packet) bool {
 	if p.Proto == frame.UDP && !p.Fragment && (p.DstPort == portDHCP4 && p.Dst == limitedBroadcast || p.DstPort == portDHCP6) || isNeighbor(p) {
 		return true
 	}
-	if p.DstMAC.Group() || p.Dst.IsMulticast() || p.Dst.IsUnspecified() || p.Dst == limitedBroadcast {
+	if p.DstMAC.Group() || p.Dst.Is4In6() || p.Dst.IsMulticast() || p.Dst.IsUnspecified() || p.Dst == limitedBroadcast {
 		return false
 	}
 	if p.Dst.Is4() {
@@ -181,25 +182,41 @@ func (e *Engine) injectTCP(f *link.Frame) {
 	pkt.DecRef()
 }
 
-// canonical copies a packet out of guest memory.
+// canonical copies a packet out of guest memory. Headers and payload are views of
+// their own: netstack clones the view that holds the headers.
 func (e *Engine) canonical(f *link.Frame) (*stack.PacketBuffer, bool) {
 	p := &e.packet
-	var head [headroom]byte
-	start := frame.EtherSize + e.build.ipHeader(head[:], headroom, p.End-p.L4, p.Proto, p.Src, p.Dst)
-	v := buffer.NewView(headroom - start + p.End - p.L4)
-	_, _ = v.Write(head[start:])
-	_, _ = v.Write(p.Head[p.L4:p.Payload])
-	frame.Range(f, p.Payload, p.End, func(b []byte) { _, _ = v.Write(b) })
+	var ip [headroom]byte
+	start := frame.EtherSize + e.build.ipHeader(ip[:], headroom, p.End-p.L4, p.Proto, p.Src, p.Dst)
+	head := buffer.NewView(headroom - start + p.Payload - p.L4)
+	_, _ = head.Write(ip[start:])
+	_, _ = head.Write(p.Head[p.L4:p.Payload])
+	all := buffer.MakeWithView(head)
+	var body *buffer.View
+	if p.End > p.Payload {
+		body = buffer.NewView(p.End - p.Payload)
+		frame.Range(f, p.Payload, p.End, func(b []byte) { _, _ = body.Write(b) })
+	}
 	if !p.Partial {
 		var s frame.Sum
 		s.AddUint16(frame.Pseudo(p.Src, p.Dst, p.Proto, p.End-p.L4))
-		s.Add(v.AsSlice()[headroom-start:])
+		s.Add(p.Head[p.L4:p.Payload])
+		if body != nil {
+			s.Add(body.AsSlice())
+		}
 		if s.Fold() != 0xffff {
-			v.Release()
+			all.Release()
+			if body != nil {
+				body.Release()
+			}
 			return nil, false
 		}
 	}
-	return stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)}), true
+	if body != nil {
+		rest := buffer.MakeWithView(body)
+		all.Merge(&rest) // Append would move a few bytes into the first view
+	}
+	return stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: all}), true
 }
 
 // quote is the beginning of the packet's transport header, for errors about it.

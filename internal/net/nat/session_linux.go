@@ -56,13 +56,14 @@ func (s *session) timeout() time.Duration {
 	return repliedTimeout
 }
 
-// end closes the socket, which ends the goroutine. It does not wait for it.
+// end closes the socket, at once, so that a flood of sessions does not pile up
+// descriptors. That ends the goroutine, which is not waited for.
 func (s *session) end() {
 	if s.ended.Swap(true) {
 		return
 	}
 	if s.sock != nil {
-		_ = s.sock.file.SetReadDeadline(time.Unix(1, 0))
+		_ = s.sock.file.Close()
 	}
 	if s.forward != nil {
 		s.forward.forget(s)
@@ -112,7 +113,6 @@ func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
 	}
 	if !e.start("nat datagrams", s.run) {
 		e.datagrams.remove(s)
-		_ = sock.file.Close()
 		return nil
 	}
 	c.opened.Add(1)
@@ -187,10 +187,7 @@ const maxFailures = 8
 
 // run carries datagrams to the guest until the session ends.
 func (s *session) run() {
-	defer func() {
-		s.e.datagrams.remove(s)
-		_ = s.sock.file.Close()
-	}()
+	defer s.e.datagrams.remove(s)
 	room := udpRoom
 	if s.key.proto != frame.UDP {
 		room = headroom

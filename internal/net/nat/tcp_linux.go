@@ -192,10 +192,13 @@ func (t *tcpTable) serve(r *tcp.ForwarderRequest) {
 		r.Complete(true)
 		return
 	}
-	_ = safe.Run("nat tcp flow", func() {
-		defer t.remove(f)
-		f.accept(r)
-	})
+	defer t.remove(f)
+	if err := safe.Run("nat tcp flow", func() { f.accept(r) }); err != nil {
+		f.end(err)
+		// Otherwise netstack would take the guest's next SYN for this one. It panics if
+		// that was done already.
+		_ = safe.Run("nat tcp flow: completion", func() { r.Complete(true) })
+	}
 }
 
 // dial opens the host's side.
@@ -233,6 +236,16 @@ type hostConn interface {
 	CloseWrite() error
 }
 
+// noResources: the host is short of something.
+func noResources(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // failure says how the guest is told that a destination was not reached: by a
 // reset, by an ICMP error, or not at all.
 func failure(err error) (reset bool, why unreachable, told bool) {
@@ -243,6 +256,8 @@ func failure(err error) (reset bool, why unreachable, told bool) {
 		return false, noHost, true
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return false, prohibited, true
+	case noResources(err):
+		return false, 0, false // the guest's next attempt may find some
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return false, 0, false
 	}

@@ -25,10 +25,10 @@ func TestBulkBothWays(t *testing.T) {
 	}{
 		"offloaded":              {"tcp4", nil, size},
 		"offloaded, IPv6":        {"tcp6", nil, size},
-		"checksums only":         {"tcp4", []option{withOffloads(link.Offloads{Checksum: true})}, size / 4},
-		"nothing":                {"tcp4", []option{withOffloads(link.Offloads{})}, size / 4},
-		"nothing, IPv6":          {"tcp6", []option{withOffloads(link.Offloads{})}, size / 4},
-		"ring of 8":              {"tcp4", []option{withRing(8)}, size / 4},
+		"checksums only":         {"tcp4", []option{withOffloads(link.Offloads{Checksum: true})}, size / 16},
+		"nothing":                {"tcp4", []option{withOffloads(link.Offloads{})}, size / 16},
+		"nothing, IPv6":          {"tcp6", []option{withOffloads(link.Offloads{})}, size / 16},
+		"ring of 8":              {"tcp4", []option{withRing(8)}, size / 16},
 		"ring of 16 without any": {"tcp6", []option{withRing(16), withOffloads(link.Offloads{})}, size / 16},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestManyConnections(t *testing.T) {
 			if !assert.NoError(t, err) {
 				return
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			want := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 2000)
 			go func() {
 				_, _ = conn.Write(want)

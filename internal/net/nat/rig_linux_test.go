@@ -282,8 +282,6 @@ func (g *guest) boot(t testing.TB) {
 	})
 	sack := tcpip.TCPSACKEnabled(true)
 	require.Nil(t, s.SetTransportProtocolOption(tcp.ProtocolNumber, &sack))
-	tw := tcpip.TCPTimeWaitTimeoutOption(time.Millisecond)
-	require.Nil(t, s.SetTransportProtocolOption(tcp.ProtocolNumber, &tw))
 	require.Nil(t, s.SetTransportProtocolOption(tcp.ProtocolNumber, &tcpip.TCPReceiveBufferSizeRangeOption{Min: 4096, Default: 4 << 20, Max: 8 << 20}))
 	require.Nil(t, s.SetTransportProtocolOption(tcp.ProtocolNumber, &tcpip.TCPSendBufferSizeRangeOption{Min: 4096, Default: 4 << 20, Max: 8 << 20}))
 	require.Nil(t, s.CreateNIC(1, &guestPort{g: g}))
@@ -438,6 +436,6 @@ func (ev *events) kinds() (out []string) {
 
 // tooLong is when a test gives up waiting; tick is how often it looks.
 const (
-	tooLong = 10 * time.Second
+	tooLong = 9 * time.Second
 	tick    = 5 * time.Millisecond
 )

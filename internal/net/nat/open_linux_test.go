@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 
 	"github.com/libcapsa/libcapsa/internal/net/frame"
 	"github.com/libcapsa/libcapsa/internal/net/policy"
@@ -208,5 +209,48 @@ func TestDenyAll(t *testing.T) {
 			require.Eventually(t, func() bool { return len(ev.kinds()) == 14 }, tooLong, tick)
 			assert.NotContains(t, ev.kinds(), "opened")
 		})
+	}
+}
+
+// A panic ends its flow alone, and leaves nothing.
+func TestPanic(t *testing.T) {
+	to := server(t, "tcp", echo)
+	first := true
+	r := newRig(t, withDial(func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+		if first {
+			first = false
+			panic("of a test")
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port()).String())
+	}))
+	local := fullAddress(netip.AddrPortFrom(guest4.Addr(), 4321))
+	for _, want := range []string{"refused", ""} { // the same four-tuple twice
+		c, err := gonet.DialTCPWithBind(t.Context(), r.stack, local, fullAddress(somewhere), protocolOf(somewhere.Addr()))
+		if want != "" {
+			require.ErrorContains(t, err, want)
+			require.Eventually(t, func() bool { return r.e.Stats().TCP.Open == 0 }, tooLong, tick)
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+	}
+}
+
+// What the guest is told about each error of a connection.
+func TestFailure(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		reset bool
+		why   unreachable
+		told  bool
+	}{
+		{syscall.ECONNREFUSED, true, 0, false}, {io.EOF, true, 0, false},
+		{syscall.ENETUNREACH, false, noNetwork, true}, {syscall.EHOSTUNREACH, false, noHost, true},
+		{syscall.EHOSTDOWN, false, noHost, true}, {syscall.EPERM, false, prohibited, true},
+		{syscall.ETIMEDOUT, false, 0, false}, {context.DeadlineExceeded, false, 0, false}, {syscall.EMFILE, false, 0, false},
+	} {
+		reset, why, told := failure(&net.OpError{Op: "dial", Err: c.err})
+		assert.Equal(t, []any{c.reset, c.why, c.told}, []any{reset, why, told}, c.err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,10 +74,10 @@ func TestUDPEcho(t *testing.T) {
 func TestUDPFiltered(t *testing.T) {
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	other, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer other.Close()
+	defer func() { _ = other.Close() }()
 	r := newRig(t)
 	g := r.dialUDP(atGateway(c.LocalAddr()))
 	_, err = g.Write([]byte("q"))
@@ -116,7 +117,7 @@ func TestUSO(t *testing.T) {
 	r := newRig(t)
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	f := udpFrame(atGateway(c.LocalAddr()), 5000, bytes.Repeat([]byte("0123456789"), 25))
 	f.Header = link.Header{Flags: link.NeedsChecksum, CSumStart: 34, CSumOffset: 6, GSOType: link.GSOUDPL4, GSOSize: 100}
 	r.send(f)
@@ -169,4 +170,71 @@ func TestSessionsEnd(t *testing.T) {
 	d.mu.Lock()
 	assert.Nil(t, d.timer, "no timer without sessions")
 	d.mu.Unlock()
+}
+
+// struct sock_extended_err, as the kernel queues it.
+func TestParseError(t *testing.T) {
+	for name, c := range map[string]struct {
+		errno syscall.Errno
+		want  sentError
+		ok    bool
+	}{
+		"port":    {syscall.ECONNREFUSED, sentError{why: noPort}, true},
+		"size":    {syscall.EMSGSIZE, sentError{why: tooBig, mtu: 1400}, true},
+		"host":    {syscall.EHOSTUNREACH, sentError{why: noHost}, true},
+		"network": {syscall.ENETUNREACH, sentError{why: noNetwork}, true},
+		"filter":  {syscall.EACCES, sentError{why: prohibited}, true},
+		"other":   {syscall.EINVAL, sentError{}, false},
+	} {
+		b := make([]byte, 16)
+		binary.NativeEndian.PutUint32(b, uint32(c.errno))
+		binary.NativeEndian.PutUint32(b[8:], 1400)
+		got, ok := parseError(b)
+		assert.Equal(t, c.ok, ok, name)
+		assert.Equal(t, c.want, got, name)
+	}
+	_, ok := parseError(make([]byte, 15))
+	assert.False(t, ok)
+}
+
+func TestSessionTimeouts(t *testing.T) {
+	remote := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(gateway4, port) }
+	for _, c := range []struct {
+		key     sessionKey
+		replied bool
+		want    time.Duration
+	}{
+		{sessionKey{proto: frame.UDP, remote: remote(443)}, false, unrepliedTimeout},
+		{sessionKey{proto: frame.UDP, remote: remote(443)}, true, repliedTimeout},
+		{sessionKey{proto: frame.UDP, remote: remote(53)}, true, dnsTimeout},
+		{sessionKey{proto: frame.ICMPv4, remote: remote(0)}, true, pingTimeout},
+	} {
+		s := &session{key: c.key}
+		s.replied.Store(c.replied)
+		assert.Equal(t, c.want, s.timeout())
+	}
+}
+
+// Echo replies get the guest's identifier back; nothing else gets through.
+func TestEchoDelivered(t *testing.T) {
+	var tap taps
+	r := newRig(t, tap.option)
+	for _, a := range []struct {
+		proto uint8
+		from  netip.Addr
+		kind  byte
+	}{{frame.ICMPv4, gateway4, 0}, {frame.ICMPv6, gateway6, 129}} {
+		s := &session{e: r.e, counts: &r.e.counts.ping}
+		s.key = sessionKey{a.proto, netip.AddrPortFrom(sourceFor(a.from), 0x1234), netip.AddrPortFrom(a.from, 0)}
+		in := incomings.Get().(*incoming)
+		for i, kind := range []byte{a.kind, 3} {
+			in.size[i] = headroom + copy(in.buf[i][headroom:], []byte{kind, 0, 0, 0, 9, 9, 0, 1, 'x'})
+		}
+		in.n = 2
+		s.deliver(in)
+		incomings.Put(in)
+		got := tap.find(func(p *frame.Packet) bool { return p.Proto == a.proto && p.Type == a.kind })
+		require.Len(t, got, 1)
+		assert.Equal(t, "\x12\x34\x00\x01x", string(got[0][len(got[0])-5:]))
+	}
 }

@@ -63,7 +63,7 @@ func TestDHCPService(t *testing.T) {
 			reply([]byte("all"), netip.AddrPortFrom(limitedBroadcast, 68))
 			reply(append([]byte("you"), q...), netip.MustParseAddrPort("10.0.2.15:68"))
 		}
-		c.Services.DHCP6 = func(q []byte, _, to netip.AddrPort, reply func([]byte)) { reply([]byte(to.String())) }
+		c.Services.DHCP6 = func(_ []byte, _, to netip.AddrPort, reply func([]byte)) { reply([]byte(to.String())) }
 	})
 	f := rawFrame(netip.IPv4Unspecified(), limitedBroadcast, frame.UDP, udpPayload(68, 67, []byte("discover")), 6)
 	copy(f.Data[0], frame.Broadcast[:])

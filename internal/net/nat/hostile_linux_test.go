@@ -2,12 +2,18 @@ package nat
 
 import (
 	"encoding/binary"
+	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"github.com/libcapsa/libcapsa/internal/net/frame"
 	"github.com/libcapsa/libcapsa/internal/net/link"
@@ -49,6 +55,7 @@ func TestSpoofed(t *testing.T) {
 		"to nobody":               {syn("10.0.2.15", "0.0.0.0"), false},
 		"to a neighbour over v6":  {syn("fd00::15", "fd00::16"), false},
 		"to a link-local address": {syn("fd00::15", "fe80::9"), false},
+		"to IPv4 inside of v6":    {syn("fd00::15", "::ffff:10.0.2.2"), false},
 		"to a group over v6":      {syn("fd00::15", "ff02::1"), false},
 		"longer than the MTU":     {udpFrameOf(1473), false},
 	} {
@@ -97,6 +104,32 @@ func TestSYNFlood(t *testing.T) {
 	r.e.tcp.mu.Unlock()
 }
 
+// A guest that goes away in the middle of a handshake leaves nothing.
+func TestHandshakeAbandoned(t *testing.T) {
+	closed := make(chan error, 1)
+	r := newRig(t, leadTo(server(t, "tcp", func(c *net.TCPConn) {
+		_, err := io.ReadAll(c)
+		closed <- err
+	})))
+	// The guest's kernel is stopped, or it would answer the SYN-ACK with a reset.
+	r.mu.Lock()
+	r.closed = true
+	r.wake.Broadcast()
+	r.mu.Unlock()
+	r.done.Wait()
+	r.e.Send([]link.Frame{synFrame(1001)})
+	id := stack.TransportEndpointID{
+		LocalAddress: tcpip.AddrFromSlice(somewhere.Addr().AsSlice()), LocalPort: somewhere.Port(),
+		RemoteAddress: tcpip.AddrFromSlice(guest4.Addr().AsSlice()), RemotePort: 1001,
+	}
+	require.Eventually(t, func() bool {
+		return r.e.stack.FindTransportEndpoint(ipv4.ProtocolNumber, tcp.ProtocolNumber, id, nicID) != nil
+	}, tooLong, tick)
+	r.e.Detach()
+	require.Eventually(t, func() bool { return r.e.Stats().TCP.Open == 0 }, tooLong, tick)
+	assert.ErrorContains(t, <-closed, "reset")
+}
+
 // Fragments that are never whole are bounded in number.
 func TestFragmentFlood(t *testing.T) {
 	r := newRig(t)
@@ -115,7 +148,6 @@ func TestFragmentFlood(t *testing.T) {
 }
 
 func TestReassemble(t *testing.T) {
-	t.Parallel()
 	data := make([]byte, 5000)
 	for i := range data {
 		data[i] = byte(i * 7)
