@@ -151,6 +151,33 @@ func TestReceiveBatch(t *testing.T) {
 	}
 }
 
+// Very many bytes are shown in pieces, of whole frames, so that the driver works
+// on the first ones while the last are copied.
+func TestReceiveLargeBatch(t *testing.T) {
+	host := &fakeHost{}
+	r := newRig(t, host)
+	r.Start(features) // each piece interrupts without EVENT_IDX
+	q := r.Queue(queueReceive)
+	long := frame(link.MaxFrame)
+	long.Header = link.Header{Flags: link.NeedsChecksum, GSOType: link.GSOTCPv4, GSOSize: 1448}
+	for range 5 {
+		for range 9 {
+			q.Add(nil, 8192)
+		}
+	}
+	q.Kick()
+	before := r.transport.Stats().Interrupts
+	require.Zero(t, host.put(long, long, long, long, long))
+	require.Equal(t, before+3, r.transport.Stats().Interrupts)
+	for range 5 {
+		g := r.receive(t)
+		require.Equal(t, 9, g.Buffers)
+		require.Equal(t, string(long.Data[0]), g.Data)
+	}
+	require.EqualValues(t, 5*link.MaxFrame, r.transport.Stats().Bytes)
+	require.EqualValues(t, 45, r.transport.Stats().Requests)
+}
+
 // No room: Receive is short, the driver's kick brings Room, and what is left
 // goes on where it stopped, half a frame's buffers included.
 func TestReceiveWaitsForRoom(t *testing.T) {
