@@ -75,8 +75,8 @@ type Guest interface {
 	// (too long for the driver's buffers) is dropped, counted and counts as
 	// taken; so does one while the link is down. Any goroutine may call it,
 	// several at once; it never blocks for longer than it copies, and calls no
-	// Host. The frames of one call reach the driver together, with one
-	// interrupt at most.
+	// Host. The frames of one call are worth one interrupt, or few if they are
+	// many.
 	//
 	// A guest that has given up takes nothing, and there is no Room then, but a
 	// Detach when its driver resets the device.

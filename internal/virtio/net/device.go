@@ -18,8 +18,9 @@
 // has a worker, which publishes a new filter for each command.
 //
 // Locks: receiver.mu guards the receive queue and is held while frames are
-// copied; Device.mu guards what the configuration space shows. Neither is held
-// during a call of the host's side or of [virtio.Signal], and they do not nest.
+// copied, and the driver is interrupted for them; Device.mu guards what the
+// configuration space shows. Neither is held during a call of the host's side,
+// and they do not nest.
 package net
 
 import (

@@ -6,7 +6,8 @@ import (
 	"github.com/libcapsa/libcapsa/internal/net/link"
 )
 
-// Feature bits, virtio 1.2 section 5.1.3.
+// Feature bits, virtio 1.2 section 5.1.3; the two GUEST_USO are of virtio 1.3,
+// under the same section. Linux numbers them so in virtio_net.h.
 const (
 	FeatureCSum        uint64 = 1 << 0  // VIRTIO_NET_F_CSUM: partial checksums from the driver
 	FeatureGuestCSum   uint64 = 1 << 1  // VIRTIO_NET_F_GUEST_CSUM: partial checksums to the driver

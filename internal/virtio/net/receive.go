@@ -14,9 +14,14 @@ import (
 // 5.1.6.3.1).
 var errNoRoom = errors.New("a receive buffer has no room for a header")
 
+// publishSize is how many bytes the driver is shown at once, with one decision
+// about the interrupt: a long frame and more. While it looks at them the next
+// ones are copied, and buffers come back before all are used up.
+const publishSize = 128 << 10
+
 // receiver is the way to the guest. Whoever has frames for it takes mu and
-// copies them to receive buffers; the frames of one call become visible to the
-// driver at once, with one decision about the interrupt.
+// copies them to receive buffers. The driver is shown whole frames only, several
+// at once.
 //
 // Kicks are off while there is room. When a frame finds none they are switched
 // on, and the ring is looked at once more after that: a buffer that came in
@@ -34,7 +39,8 @@ type receiver struct {
 	queue   *virtq.Queue   // guarded by mu; nil: not ready, faulty or stopped
 	held    []*virtq.Chain // guarded by mu; taken from the queue for a frame that did not fit yet
 	room    int            // guarded by mu; bytes of held
-	used    []virtq.Used   // guarded by mu; filled, not published
+	used    []virtq.Used   // guarded by mu; filled with whole frames, not published
+	hidden  int            // guarded by mu; bytes of used
 	waiting bool           // guarded by mu; a frame found no room: kicks are on, and the host's side is to be told
 	tally   tally          // guarded by mu
 }
@@ -72,7 +78,7 @@ func (r *receiver) stop() {
 }
 
 // shut takes no more frames. Preconditions: mu is held.
-func (r *receiver) shut() { r.queue, r.held, r.used, r.room = nil, nil, nil, 0 }
+func (r *receiver) shut() { r.queue, r.held, r.used, r.room, r.hidden = nil, nil, nil, 0, 0 }
 
 // fail marks the device DEVICE_NEEDS_RESET; no more frames are taken.
 func (r *receiver) fail(err error) {
@@ -125,11 +131,8 @@ func (r *receiver) look() (open, room bool) {
 // receive copies frames to the guest and returns how many are done with.
 func (r *receiver) receive(frames []link.Frame) int {
 	r.mu.Lock()
-	taken, interrupt, err := r.serve(frames)
+	taken, err := r.serve(frames)
 	r.mu.Unlock()
-	if interrupt {
-		r.signal.Queue(queueReceive)
-	}
 	if err != nil {
 		r.signal.Fail(err)
 	}
@@ -137,27 +140,35 @@ func (r *receiver) receive(frames []link.Frame) int {
 }
 
 // serve is receive with mu held.
-func (r *receiver) serve(frames []link.Frame) (taken int, interrupt bool, err error) {
+func (r *receiver) serve(frames []link.Frame) (taken int, err error) {
 	q := r.queue
-	if q == nil || len(frames) == 0 {
-		return 0, false, nil
+	if q == nil {
+		return 0, nil
 	}
 	caught := safe.Run("virtio net receive", func() {
 		taken, err = r.fill(q, frames)
-		q.PushAll(r.used)
+		r.publish(q)
 	})
 	if caught != nil {
 		taken, err = 0, caught
-		r.used, r.tally = nil, tally{}
 	}
-	r.count()
-	interrupt = q.NeedsInterrupt()
-	clear(r.used)
-	r.used = r.used[:0]
+	r.s.dev.counters.received.add(&r.tally)
+	r.tally = tally{}
 	if err != nil {
 		r.shut()
 	}
-	return taken, interrupt, err
+	return taken, err
+}
+
+// publish shows the driver what was filled, and interrupts it if it wants that.
+func (r *receiver) publish(q *virtq.Queue) {
+	q.PushAll(r.used)
+	if q.NeedsInterrupt() {
+		r.signal.Queue(queueReceive)
+	}
+	r.s.counters.AddRequests(uint64(len(r.used)), uint64(r.hidden))
+	clear(r.used)
+	r.used, r.hidden = r.used[:0], 0
 }
 
 // fill takes frames until there are no more, or no room. What it filled is in
@@ -189,6 +200,10 @@ func (r *receiver) fill(q *virtq.Queue, frames []link.Frame) (taken int, err err
 		r.place(f, hdrSize+n)
 		r.tally.frames++
 		r.tally.bytes += uint64(n)
+		r.hidden += n
+		if r.hidden >= publishSize {
+			r.publish(q)
+		}
 	}
 	return taken, nil
 }
@@ -270,32 +285,4 @@ func (r *receiver) place(f *link.Frame, need int) {
 	rest := copy(r.held, r.held[chains:]) // mostly none
 	clear(r.held[rest:])
 	r.held = r.held[:rest]
-}
-
-// count adds the batch to the counters.
-func (r *receiver) count() {
-	r.s.counters.AddRequests(uint64(len(r.used)), r.tally.bytes)
-	r.s.dev.counters.received.add(&r.tally)
-	r.tally = tally{}
-}
-
-// scatter writes to the writable buffers of chains, one after the other.
-type scatter struct {
-	chains []*virtq.Chain // whose buffers come after bufs
-	bufs   [][]byte       // that come after buf
-	buf    []byte
-}
-
-// write copies p. Preconditions: there is room for it.
-func (w *scatter) write(p []byte) {
-	for len(p) > 0 {
-		for len(w.buf) == 0 {
-			for len(w.bufs) == 0 {
-				w.bufs, w.chains = w.chains[0].Write, w.chains[1:]
-			}
-			w.buf, w.bufs = w.bufs[0], w.bufs[1:]
-		}
-		n := copy(w.buf, p)
-		w.buf, p = w.buf[n:], p[n:]
-	}
 }
