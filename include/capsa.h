@@ -213,18 +213,18 @@ typedef struct capsa_id_range {
  * no privilege is needed. CAPSA_SHARE_OWNER_PASSTHROUGH, ids of the host that are not the process's own, and ranges
  * beyond its own ids need root.
  */
-#define CAPSA_SHARE_READ_ONLY 1         /* enforced on the host */
-#define CAPSA_SHARE_WRITEBACK 2         /* the guest delays writes; right when only it writes. Not with CACHE_NONE */
-#define CAPSA_SHARE_ACL 4               /* POSIX access control lists; with OWNER_PASSTHROUGH and OWNER_RANGES */
-#define CAPSA_SHARE_GUEST_LOCKS 8       /* locks stay in the guest; else they hold between the host and all guests */
-#define CAPSA_SHARE_ONE_FILE_SYSTEM 16  /* what is mounted below the directory is not shared */
-#define CAPSA_SHARE_ALLOW_SET_ID 32     /* set-user-ID and set-group-ID bits are kept, and hold on the host too */
-#define CAPSA_SHARE_DIRECT_IO 64        /* O_DIRECT is passed on to the host, with its demands on alignment */
-#define CAPSA_SHARE_HOST_IDS 128        /* host_uid and host_gid are given */
-#define CAPSA_SHARE_CACHE_AUTO 0        /* names and attributes for a second, data until an open finds it changed */
-#define CAPSA_SHARE_CACHE_NONE 1        /* every access asks the host */
-#define CAPSA_SHARE_CACHE_ALWAYS 2      /* everything for a day; right when the host does not change the directory */
-#define CAPSA_SHARE_OWNER_SQUASH 0      /* all belongs to guest_uid and guest_gid, and on the host to host_uid and gid */
+#define CAPSA_SHARE_READ_ONLY 1        /* enforced on the host */
+#define CAPSA_SHARE_WRITEBACK 2        /* the guest delays writes; right when only it writes. Not with CACHE_NONE */
+#define CAPSA_SHARE_ACL 4              /* POSIX access control lists; with OWNER_PASSTHROUGH and OWNER_RANGES */
+#define CAPSA_SHARE_GUEST_LOCKS 8      /* locks stay in the guest; else they hold between the host and all guests */
+#define CAPSA_SHARE_ONE_FILE_SYSTEM 16 /* what is mounted below the directory is not shared */
+#define CAPSA_SHARE_ALLOW_SET_ID 32    /* set-user-ID and set-group-ID bits are kept, and hold on the host too */
+#define CAPSA_SHARE_DIRECT_IO 64       /* O_DIRECT is passed on to the host, with its demands on alignment */
+#define CAPSA_SHARE_HOST_IDS 128       /* host_uid and host_gid are given */
+#define CAPSA_SHARE_CACHE_AUTO 0       /* names and attributes for a second, data until an open finds it changed */
+#define CAPSA_SHARE_CACHE_NONE 1       /* every access asks the host */
+#define CAPSA_SHARE_CACHE_ALWAYS 2     /* everything for a day; right when the host does not change the directory */
+#define CAPSA_SHARE_OWNER_SQUASH 0 /* all belongs to guest_uid and guest_gid, and on the host to host_uid and gid */
 #define CAPSA_SHARE_OWNER_PASSTHROUGH 1 /* ids are the same on both sides */
 #define CAPSA_SHARE_OWNER_CALLER 2      /* to each user of the guest all belongs to that user; slower */
 #define CAPSA_SHARE_OWNER_RANGES 3      /* ids are shifted by uids and gids */
@@ -232,18 +232,18 @@ typedef struct capsa_id_range {
 #define CAPSA_SHARE_XATTR_NONE 1        /* none */
 #define CAPSA_SHARE_XATTR_ALL 2         /* trusted. and security. too; with OWNER_PASSTHROUGH and ALLOW_SET_ID */
 typedef struct capsa_share_options {
-    uint32_t size;              /* sizeof(capsa_share_options) */
-    uint32_t flags;             /* CAPSA_SHARE_READ_ONLY and so on */
-    uint32_t cache;             /* CAPSA_SHARE_CACHE_... */
-    uint32_t owner;             /* CAPSA_SHARE_OWNER_... */
-    uint32_t xattr;             /* CAPSA_SHARE_XATTR_... */
-    uint32_t queues;            /* request queues, 16 at most; 0: as suits the number of processors */
-    uint32_t guest_uid;         /* who owns everything in the guest; of OWNER_SQUASH */
-    uint32_t guest_gid;         /* as above */
-    uint32_t host_uid;          /* who owns on the host what the guest makes; with HOST_IDS, else this process's user */
-    uint32_t host_gid;          /* as above */
-    uint32_t max_files;         /* descriptors the share may have open; 0: half of the process's limit. EMFILE beyond */
-    uint32_t max_inodes;        /* files that are remembered; 0: 262,144, about 60 MB */
+    uint32_t size;       /* sizeof(capsa_share_options) */
+    uint32_t flags;      /* CAPSA_SHARE_READ_ONLY and so on */
+    uint32_t cache;      /* CAPSA_SHARE_CACHE_... */
+    uint32_t owner;      /* CAPSA_SHARE_OWNER_... */
+    uint32_t xattr;      /* CAPSA_SHARE_XATTR_... */
+    uint32_t queues;     /* request queues, 16 at most; 0: as suits the number of processors */
+    uint32_t guest_uid;  /* who owns everything in the guest; of OWNER_SQUASH */
+    uint32_t guest_gid;  /* as above */
+    uint32_t host_uid;   /* who owns on the host what the guest makes; with HOST_IDS, else this process's user */
+    uint32_t host_gid;   /* as above */
+    uint32_t max_files;  /* descriptors the share may have open; 0: half of the process's limit. EMFILE beyond */
+    uint32_t max_inodes; /* files that are remembered; 0: 262,144, about 60 MB */
     const capsa_id_range *uids; /* of OWNER_RANGES */
     size_t n_uids;              /* their number, 340 at most */
     const capsa_id_range *gids; /* of OWNER_RANGES */
@@ -278,27 +278,28 @@ typedef struct capsa_host_name {
  * nothing about the host. The guest gets its address by DHCP, and over IPv6 by router advertisements; the gateway
  * answers DNS, also for host.capsa.internal, which is the gateway's own address.
  */
-#define CAPSA_NETWORK_NONE 0        /* no network device */
-#define CAPSA_NETWORK_USER 1        /* as above */
-#define CAPSA_NETWORK_NAT 2         /* the platform's network; not on every backend */
-#define CAPSA_NETWORK_NO_IPV6 1     /* IPv4 only */
-#define CAPSA_NETWORK_HOST_ACCESS 2 /* the gateway's address leads to the host's loopback, where the policy allows it */
-#define CAPSA_NETWORK_LINK_DOWN 4   /* the cable is not plugged in, until capsa_vm_set_link */
+#define CAPSA_NETWORK_NONE 0    /* no network device */
+#define CAPSA_NETWORK_USER 1    /* as above */
+#define CAPSA_NETWORK_NAT 2     /* the platform's network; not on every backend */
+#define CAPSA_NETWORK_NO_IPV6 1 /* IPv4 only */
+#define CAPSA_NETWORK_HOST_ACCESS                                                                                     \
+    2                             /* the gateway's address leads to the host's loopback, where the policy allows it */
+#define CAPSA_NETWORK_LINK_DOWN 4 /* the cable is not plugged in, until capsa_vm_set_link */
 typedef struct capsa_network_options {
-    uint32_t size;                /* sizeof(capsa_network_options) */
-    uint32_t mode;                /* CAPSA_NETWORK_NONE and so on */
-    uint32_t flags;               /* CAPSA_NETWORK_NO_IPV6 and so on */
-    uint32_t mtu;                 /* bytes, 1280 to 65520; 0: 1500 */
-    const char *mac;              /* of the guest, "02:00:5e:10:00:01"; NULL: made of the machine's name, or of chance */
-    const char *ipv4;             /* network of 8 to 30 bits; NULL: "10.0.2.0/24" */
-    const char *guest;            /* its address there; NULL: the 15th, "10.0.2.15" */
-    const char *gateway;          /* this side's; NULL: the 2nd, "10.0.2.2" */
-    const char *ipv6;             /* network of 64 bits; NULL: "fd6c:6962:6361::/64" */
-    const char *hostname;         /* that DHCP gives the guest; NULL: none */
-    const char *const *dns;       /* name servers, "192.0.2.53" or "192.0.2.53:5353"; none: the host's */
-    size_t n_dns;                 /* their number, 8 at most */
-    const char *const *search;    /* search domains */
-    size_t n_search;              /* their number, 32 at most */
+    uint32_t size;             /* sizeof(capsa_network_options) */
+    uint32_t mode;             /* CAPSA_NETWORK_NONE and so on */
+    uint32_t flags;            /* CAPSA_NETWORK_NO_IPV6 and so on */
+    uint32_t mtu;              /* bytes, 1280 to 65520; 0: 1500 */
+    const char *mac;           /* of the guest, "02:00:5e:10:00:01"; NULL: made of the machine's name, or of chance */
+    const char *ipv4;          /* network of 8 to 30 bits; NULL: "10.0.2.0/24" */
+    const char *guest;         /* its address there; NULL: the 15th, "10.0.2.15" */
+    const char *gateway;       /* this side's; NULL: the 2nd, "10.0.2.2" */
+    const char *ipv6;          /* network of 64 bits; NULL: "fd6c:6962:6361::/64" */
+    const char *hostname;      /* that DHCP gives the guest; NULL: none */
+    const char *const *dns;    /* name servers, "192.0.2.53" or "192.0.2.53:5353"; none: the host's */
+    size_t n_dns;              /* their number, 8 at most */
+    const char *const *search; /* search domains */
+    size_t n_search;           /* their number, 32 at most */
     const capsa_host_name *hosts; /* static names */
     size_t n_hosts;               /* their number, 65536 at most */
 } capsa_network_options;
@@ -449,7 +450,8 @@ typedef struct capsa_match {
 #define CAPSA_EVENT_EXITED 3       /* value: CAPSA_CAUSE_...; the last event of a machine */
 #define CAPSA_EVENT_EXEC_EXITED 4  /* a program in the guest ended */
 #define CAPSA_EVENT_CONSOLE_DATA 5 /* the console has new output */
-#define CAPSA_EVENT_PORT_BOUND 6   /* the host listens for a forwarded port; value: the host's port, 0 of a unix socket */
+#define CAPSA_EVENT_PORT_BOUND                                                                                        \
+    6 /* the host listens for a forwarded port; value: the host's port, 0 of a unix socket */
 #define CAPSA_EVENT_POLICY_DENY 7  /* the network policy refused a flow or a name; the details say what. 10 a second */
 #define CAPSA_EVENT_OOM 8          /* the guest ran out of memory */
 #define CAPSA_EVENT_LOG 9          /* the text is a line for a log */

@@ -89,8 +89,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tools[] = {
-	{"ram", ram}, {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"vsock", vsock},
-	{"udp", udp},
+	{"ram", ram}, {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"vsock", vsock}, {"udp", udp},
 };
 
 int tool(const char *name, int argc, char **argv)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "host.h"
 #include "stream.h"
+#include "web.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -72,121 +73,6 @@ static const char *with_port(const char *format, unsigned port) {
 
     snprintf(to, sizeof text[0], format, port);
     return to;
-}
-
-/* ---- The host's side ------------------------------------------------------------------------------------------ */
-
-/* A socket that listens at an address of the host, and its port. */
-static int listen_at(uint32_t address, unsigned *port) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 64) == 0 &&
-              getsockname(fd, (struct sockaddr *)&at, &len) == 0,
-          "%s", strerror(errno));
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
-static int listen_tcp(unsigned *port) { return listen_at(INADDR_LOOPBACK, port); }
-
-/* A connection to the host's loopback. */
-static int dial(unsigned port, int type) {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-
-    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0, "port %u: %s", port, strerror(errno));
-    return fd;
-}
-
-/* A web server of the host: GET gives some bytes, POST takes some and answers how many they were and their
- * hash. One connection at a time. */
-typedef struct web {
-    int listener;
-    unsigned port;
-    const uint8_t *data; /* what GET gives */
-    size_t n;
-    size_t got; /* bytes of the last POST, and their hash */
-    uint32_t hash;
-    pthread_t thread;
-} web;
-
-/* Reads the head of a request, byte by byte; 0 if the client went away. */
-static int read_head(int fd, char *head, size_t size) {
-    size_t n = 0;
-
-    while (n + 1 < size) {
-        if (read(fd, head + n, 1) != 1) return 0;
-        head[++n] = 0;
-        if (n >= 4 && !strcmp(head + n - 4, "\r\n\r\n")) return 1;
-    }
-    return 0;
-}
-
-/* Reads a body of n bytes. */
-static int read_body(web *w, int fd, size_t n) {
-    uint8_t *body = malloc(n + 1);
-
-    CHECK(body, "no memory");
-    w->got = 0;
-    while (w->got < n) {
-        ssize_t k = read(fd, body + w->got, n - w->got);
-        if (k <= 0) break;
-        w->got += (size_t)k;
-    }
-    w->hash = hash_of(body, w->got);
-    free(body);
-    return w->got == n;
-}
-
-static void answer(web *w, int fd, const char *head) {
-    char text[256];
-    const char *length = strcasestr(head, "Content-Length: ");
-
-    if (!strncmp(head, "POST ", 5) && length) {
-        if (!read_body(w, fd, strtoul(length + strlen("Content-Length: "), NULL, 10))) return;
-        char said[64];
-        int n = snprintf(said, sizeof said, "%zu bytes %08x\n", w->got, w->hash);
-        snprintf(text, sizeof text, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", n, said);
-        put(fd, text, strlen(text));
-        return;
-    }
-    snprintf(text, sizeof text, "HTTP/1.0 200 OK\r\nContent-Length: %zu\r\n\r\n", w->n);
-    put(fd, text, strlen(text));
-    for (size_t done = 0; done < w->n;) { /* a client may be cut off by the policy */
-        ssize_t k = send(fd, w->data + done, w->n - done, MSG_NOSIGNAL);
-        if (k <= 0) return;
-        done += (size_t)k;
-    }
-}
-
-static void *serve_web(void *p) {
-    web *w = p;
-    char head[4096];
-
-    for (;;) {
-        int fd = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0) return NULL; /* shut down */
-        if (read_head(fd, head, sizeof head)) answer(w, fd, head);
-        close(fd);
-    }
-}
-
-static void start_web_at(uint32_t address, web *w, const void *data, size_t n) {
-    w->data = data;
-    w->n = n;
-    w->listener = listen_at(address, &w->port);
-    CHECK(pthread_create(&w->thread, NULL, serve_web, w) == 0, "pthread_create");
-}
-
-static void start_web(web *w, const void *data, size_t n) { start_web_at(INADDR_LOOPBACK, w, data, n); }
-
-static void stop_web(web *w) {
-    shutdown(w->listener, SHUT_RDWR);
-    pthread_join(w->thread, NULL);
-    close(w->listener);
 }
 
 static const char hello[] = "hello from the host\n";
@@ -315,7 +201,9 @@ TEST(net, bulk, 180) {
     start_web(&up, hello, sizeof hello - 1);
     guest g = boot_networked(b);
     const char *file = file_of(data, n), *sum = host_text("sha256sum <'%s'", file);
-    CHECK_TEXT(must(&g, with_port("wget -q -T 60 -O /tmp/data http://" GATEWAY ":%u/ && sha256sum </tmp/data", down.port)), sum);
+    CHECK_TEXT(
+        must(&g, with_port("wget -q -T 60 -O /tmp/data http://" GATEWAY ":%u/ && sha256sum </tmp/data", down.port)),
+        sum);
     snprintf(want, sizeof want, "%zu bytes %08x", n, hash_of(data, n));
     const char *upload = with_port("wget -q -T 60 -O - --post-file /tmp/data http://" GATEWAY ":%u/", up.port);
     CHECK_TEXT(must(&g, upload), want);
@@ -378,9 +266,10 @@ static capsa_forward_info forward(guest *g, uint32_t protocol, uint16_t port) {
 
 /* Has the guest echo what comes to a TCP port, and waits until it does. */
 static void serve_tcp(guest *g, unsigned port) {
-    must(g, with_port("(nc -ll -p %1$u -e cat >/dev/null 2>&1 &); i=0; until grep -q \"$(printf ':%%04X 0*:0000 0A' "
-                      "%1$u)\" /proc/net/tcp /proc/net/tcp6; do i=$((i + 1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
-                      port));
+    must(g,
+         with_port("(nc -ll -p %1$u -e cat >/dev/null 2>&1 &); i=0; until grep -q \"$(printf ':%%04X 0*:0000 0A' "
+                   "%1$u)\" /proc/net/tcp /proc/net/tcp6; do i=$((i + 1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
+                   port));
 }
 
 static void tcp_forward(kind k) {
@@ -395,7 +284,7 @@ static void tcp_forward(kind k) {
     serve_tcp(&g, 7);
     capsa_forward_info info = forward(&g, CAPSA_FORWARD_TCP, 7);
     for (int i = 0; i < 3; i++) {
-        int fd = dial(info.host_port, SOCK_STREAM);
+        int fd = dial_port(info.host_port, SOCK_STREAM);
         echo_through(fd, MIB);
         close(fd);
     }
@@ -404,12 +293,12 @@ static void tcp_forward(kind k) {
     close(at_path);
     /* A port of the guest that nobody listens at: the client gets the end. */
     capsa_forward_info closed = forward(&g, CAPSA_FORWARD_TCP, 8);
-    int fd = dial(closed.host_port, SOCK_STREAM);
+    int fd = dial_port(closed.host_port, SOCK_STREAM);
     char byte;
     CHECK(read(fd, &byte, 1) <= 0, "somebody answered");
     close(fd);
     /* What is open stays when the forward goes. */
-    fd = dial(info.host_port, SOCK_STREAM);
+    fd = dial_port(info.host_port, SOCK_STREAM);
     put(fd, "before", 6);
     char got[6];
     CHECK_INT(recv(fd, got, sizeof got, MSG_WAITALL), 6);
@@ -426,7 +315,7 @@ TEST(net, tcp_forward_stock, 120) { tcp_forward(stock); }
 TEST(net, before_the_guest, 60) {
     guest g = boot(networked(ours, 0));
     capsa_forward_info info = forward(&g, CAPSA_FORWARD_TCP, 7);
-    int fd = dial(info.host_port, SOCK_STREAM);
+    int fd = dial_port(info.host_port, SOCK_STREAM);
 
     put(fd, "early", 5);
     serve_tcp(&g, 7);
@@ -460,7 +349,7 @@ TEST(net, udp_forward, 60) {
     uint8_t *data = pattern(9000);
 
     type(&g, "udp echo 9 &");
-    int one = dial(info.host_port, SOCK_DGRAM), two = dial(info.host_port, SOCK_DGRAM);
+    int one = dial_port(info.host_port, SOCK_DGRAM), two = dial_port(info.host_port, SOCK_DGRAM);
     ask(one, "one", 3);
     ask(two, "two", 3); /* each gets its own */
     ask(one, data, 1400);
@@ -606,9 +495,8 @@ TEST(net, link, 60) {
 TEST(net, driver_again, 60) {
     guest g = boot_networked(networked(ours, 0));
 
-    must(&g,
-         "d=$(basename $(readlink -f /sys/class/net/eth0/device)); cd /sys/bus/virtio/drivers/virtio_net && "
-         "echo $d >unbind && echo $d >bind && cd /");
+    must(&g, "d=$(basename $(readlink -f /sys/class/net/eth0/device)); cd /sys/bus/virtio/drivers/virtio_net && "
+             "echo $d >unbind && echo $d >bind && cd /");
     configure(&g);
     must(&g, "ping -c 1 -W 20 " GATEWAY);
     power_off(&g);
@@ -619,7 +507,7 @@ TEST(net, paused, 60) {
     guest g = boot_networked(networked(ours, 0));
     serve_tcp(&g, 7);
     capsa_forward_info info = forward(&g, CAPSA_FORWARD_TCP, 7);
-    int fd = dial(info.host_port, SOCK_STREAM);
+    int fd = dial_port(info.host_port, SOCK_STREAM);
 
     put(fd, "before", 6);
     OK(capsa_vm_pause(g.vm, &err));
@@ -636,7 +524,7 @@ TEST(net, killed, 60) {
     guest g = boot_networked(networked(ours, 0));
     serve_tcp(&g, 7);
     capsa_forward_info info = forward(&g, CAPSA_FORWARD_TCP, 7);
-    int fd = dial(info.host_port, SOCK_STREAM);
+    int fd = dial_port(info.host_port, SOCK_STREAM);
     char byte;
 
     put(fd, "x", 1);

@@ -53,8 +53,9 @@ static void bad_options(capsa_builder *b) {
     static const char *const nothing[] = {NULL}, *const bad[] = {"no address"}, *const no_name[] = {"a..b"};
     static const char *const nine[] = {"1.1.1.1", "1.1.1.1", "1.1.1.1", "1.1.1.1", "1.1.1.1",
                                        "1.1.1.1", "1.1.1.1", "1.1.1.1", "1.1.1.1"};
-    static const capsa_host_name hosts[] = {{"a", "192.0.2.1"}, {NULL, "192.0.2.1"}, {"a", NULL},
-                                            {"a b", "192.0.2.1"}, {"a", "192.0.2"}, {"host.capsa.internal", "192.0.2.1"}};
+    static const capsa_host_name hosts[] = {{"a", "192.0.2.1"}, {NULL, "192.0.2.1"},
+                                            {"a", NULL},        {"a b", "192.0.2.1"},
+                                            {"a", "192.0.2"},   {"host.capsa.internal", "192.0.2.1"}};
     capsa_network_options o = CAPSA_NETWORK_OPTIONS_INIT;
 
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_network(NULL, &o, &e));
@@ -143,7 +144,8 @@ static void bad_policies(capsa_builder *b) {
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_policy_json(b, deny, (size_t)1 << 63, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_policy_json(NULL, deny, sizeof deny - 1, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_set_policy_json(NULL, deny, sizeof deny - 1, &e));
-    static const char two[] = "{\"default\":\"some\",\"rules\":[{\"action\":\"allow\",\"any\":true},{\"action\":\"x\"}]}";
+    static const char two[] =
+        "{\"default\":\"some\",\"rules\":[{\"action\":\"allow\",\"any\":true},{\"action\":\"x\"}]}";
     CHECK(capsa_builder_set_policy_json(b, two, sizeof two - 1, &e) == CAPSA_E_INVALID_ARG);
     const char *detail = capsa_error_detail_json(e);
     CHECK(strstr(detail, "\"default\"") && strstr(detail, "rules[1].action"));
@@ -265,8 +267,8 @@ static void problems(void) {
     OK(capsa_builder_from_json(text, sizeof text - 1, &b, &e));
     CHECK(capsa_builder_build(b, &vm, &e) == CAPSA_E_CONFIG && !vm);
     const char *detail = capsa_error_detail_json(e);
-    CHECK(strstr(detail, "network.mtu") && strstr(detail, "network.guest") && strstr(detail, "network.policy.default") &&
-          strstr(detail, "network.forwards[0].guest_port"));
+    CHECK(strstr(detail, "network.mtu") && strstr(detail, "network.guest") &&
+          strstr(detail, "network.policy.default") && strstr(detail, "network.forwards[0].guest_port"));
     capsa_error_free(e);
     e = NULL;
     capsa_builder_free(b);
@@ -315,7 +317,8 @@ static void none(void) {
 
 /* Connects to a port of the host's loopback; -1 if nobody listens. */
 static int dial(uint16_t port) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     CHECK(fd >= 0);
@@ -368,7 +371,8 @@ static void machine(void) {
     FAILS(CAPSA_E_EXISTS, capsa_builder_build(b, &second, &e));
     OK(capsa_vm_forwards_json(vm, &json, &e));
     int port = 0;
-    CHECK(sscanf(json, "[{\"id\":1,\"protocol\":\"tcp\",\"host\":\"127.0.0.1:%d\",\"guest_port\":22}", &port) == 1 && port);
+    CHECK(sscanf(json, "[{\"id\":1,\"protocol\":\"tcp\",\"host\":\"127.0.0.1:%d\",\"guest_port\":22}", &port) == 1 &&
+          port);
     snprintf(want, sizeof want, "{\"id\":2,\"protocol\":\"tcp\",\"path\":\"%s\",\"guest_port\":80}]", path);
     CHECK(strstr(json, want));
     capsa_mem_free(json);
