@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -132,17 +133,8 @@ func (r *rig) awaitFrame(what string, match func(p *frame.Packet, b []byte) bool
 func (r *rig) awaitEvent(kind vm.EventType, text string) {
 	r.Helper()
 	r.await("event "+text, func() bool {
-		return slices.ContainsFunc(r.events, func(e vm.Event) bool { return e.Type == kind && contains(e.Message, text) })
+		return slices.ContainsFunc(r.events, func(e vm.Event) bool { return e.Type == kind && strings.Contains(e.Message, text) })
 	})
-}
-
-func contains(s, part string) bool {
-	for i := 0; i+len(part) <= len(s); i++ {
-		if s[i:i+len(part)] == part {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *rig) send(to [6]byte, kind uint16, packet []byte) {
@@ -300,7 +292,7 @@ func addressOf(t *testing.T, m dnsmessage.Message) netip.Addr {
 func TestNames(t *testing.T) {
 	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer server.Close()
+	t.Cleanup(func() { _ = server.Close() })
 	r := newRig(t, func(c *vm.NetworkConfig) {
 		c.DNS = []netip.AddrPort{netip.MustParseAddrPort(server.LocalAddr().String())}
 		c.Hosts = []vm.HostName{{Name: "db.example.com", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
@@ -337,7 +329,7 @@ func TestNames(t *testing.T) {
 func TestCloseWhileResolving(t *testing.T) {
 	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer silent.Close()
+	t.Cleanup(func() { _ = silent.Close() })
 	r := newRig(t, func(c *vm.NetworkConfig) {
 		c.DNS = []netip.AddrPort{netip.MustParseAddrPort(silent.LocalAddr().String())}
 	})
@@ -401,7 +393,7 @@ func TestHostIsOutOfReach(t *testing.T) {
 func TestHostAccess(t *testing.T) {
 	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer server.Close()
+	t.Cleanup(func() { _ = server.Close() })
 	port := netip.MustParseAddrPort(server.LocalAddr().String()).Port()
 	r := newRig(t, func(c *vm.NetworkConfig) { c.HostAccess = true })
 	r.sendUDP(guest4, 4000, netip.AddrPortFrom(gateway4, port), []byte("question"))
@@ -424,7 +416,7 @@ func TestForwards(t *testing.T) {
 	r.awaitEvent(vm.EventPortBound, "udp "+list[0].Host.String()+" leads to port 9")
 	client, err := net.Dial("udp4", list[0].Host.String())
 	require.NoError(t, err)
-	defer client.Close()
+	t.Cleanup(func() { _ = client.Close() })
 	_, err = client.Write([]byte("question"))
 	require.NoError(t, err)
 	b := r.awaitFrame("datagram", func(p *frame.Packet, _ []byte) bool { return p.Proto == frame.UDP && p.DstPort == 9 })
