@@ -78,7 +78,7 @@ static const char *with_port(const char *format, unsigned port) {
 static const char hello[] = "hello from the host\n";
 
 /* What the guest gets from the web server. */
-static const char *fetch(unsigned port) { return with_port("wget -q -T 20 -O - http://" GATEWAY ":%u/", port); }
+static const char *fetch(unsigned port) { return with_port("timeout 20 wget -q -O - http://" GATEWAY ":%u/", port); }
 
 /* ---- Addresses and names -------------------------------------------------------------------------------------- */
 
@@ -152,7 +152,7 @@ static void host_access(kind k) {
     start_web(&w, hello, sizeof hello - 1);
     guest g = boot_networked(networked(k, CAPSA_NETWORK_HOST_ACCESS));
     CHECK_TEXT(must(&g, fetch(w.port)), "hello from the host");
-    CHECK_TEXT(must(&g, with_port("wget -q -T 20 -O - http://$(nslookup host.capsa.internal | "
+    CHECK_TEXT(must(&g, with_port("timeout 20 wget -q -O - http://$(nslookup host.capsa.internal | "
                                   "sed -n 's/^Address: \\(10[.0-9]*\\)$/\\1/p' | head -n 1):%u/",
                                   w.port)),
                "hello from the host");
@@ -171,14 +171,14 @@ TEST(net, no_host_access, 60) {
     start_web_at(INADDR_ANY, &w, hello, sizeof hello - 1);
     guest g = boot_networked(networked(ours, 0));
     must_fail(&g, fetch(w.port));
-    must_fail(&g, "wget -q -T 5 -O - http://169.254.169.254/");
+    must_fail(&g, "timeout 5 wget -q -O - http://169.254.169.254/");
     await_denied(&g, "169.254.169.254:80");
     /* The addresses of its interfaces. */
     char all[512], command[256], *rest = all;
     snprintf(all, sizeof all, "%s", host_text("hostname -I"));
     for (char *own; (own = strtok_r(rest, " ", &rest));) {
         if (strchr(own, ':')) continue;
-        snprintf(command, sizeof command, "wget -q -T 5 -O - http://%s:%u/", own, w.port);
+        snprintf(command, sizeof command, "timeout 5 wget -q -O - http://%s:%u/", own, w.port);
         must_fail(&g, command);
         snprintf(command, sizeof command, "%s:%u", own, w.port);
         await_denied(&g, command);
@@ -198,19 +198,19 @@ TEST(net, bulk, 180) {
     OK(capsa_builder_set_memory_mib(b, 512, &err));
     OK(capsa_builder_set_cpus(b, 2, &err));
     start_web(&down, data, n);
-    start_web(&up, hello, sizeof hello - 1);
+    start_web(&up, NULL, 0);
     guest g = boot_networked(b);
     const char *file = file_of(data, n), *sum = host_text("sha256sum <'%s'", file);
-    CHECK_TEXT(
-        must(&g, with_port("wget -q -T 60 -O /tmp/data http://" GATEWAY ":%u/ && sha256sum </tmp/data", down.port)),
-        sum);
+    CHECK_TEXT(must(&g, with_port("timeout 60 wget -q -O /tmp/data http://" GATEWAY ":%u/ && sha256sum </tmp/data",
+                                  down.port)),
+               sum);
     snprintf(want, sizeof want, "%zu bytes %08x", n, hash_of(data, n));
-    const char *upload = with_port("wget -q -T 60 -O - --post-file /tmp/data http://" GATEWAY ":%u/", up.port);
+    const char *upload = with_port("nc " GATEWAY " %u </tmp/data", up.port);
     CHECK_TEXT(must(&g, upload), want);
     char both[512];
     snprintf(both, sizeof both,
-             "wget -q -T 60 -O /tmp/again http://" GATEWAY ":%u/ & %s && wait && cmp /tmp/data /tmp/again", down.port,
-             upload);
+             "timeout 60 wget -q -O /tmp/again http://" GATEWAY ":%u/ & %s && wait && cmp /tmp/data /tmp/again",
+             down.port, upload);
     CHECK_TEXT(must(&g, both), want);
     stop_web(&down);
     stop_web(&up);
@@ -244,7 +244,7 @@ TEST(net, many_at_once, 120) {
 
     start_web(&w, hello, sizeof hello - 1);
     guest g = boot_networked(networked(ours, CAPSA_NETWORK_HOST_ACCESS));
-    must(&g, with_port("for i in $(seq 50); do (wget -q -T 60 -O /tmp/$i http://" GATEWAY ":%u/) & done; wait; "
+    must(&g, with_port("for i in $(seq 50); do (timeout 60 wget -q -O /tmp/$i http://" GATEWAY ":%u/) & done; wait; "
                        "[ $(cat /tmp/? /tmp/?? | grep -c 'hello from the host') = 50 ]",
                        w.port));
     stop_web(&w);

@@ -46,37 +46,32 @@ static int read_head(int fd, char *head, size_t size) {
     return 0;
 }
 
-/* Reads a body of n bytes. */
-static int read_body(web *w, int fd, size_t n) {
-    uint8_t *body = malloc(n + 1);
+/* Takes bytes to the end, and answers what they were. */
+static void take(int fd) {
+    size_t n = 0, room = MIB;
+    uint8_t *got = malloc(room);
+    ssize_t k;
 
-    CHECK(body, "no memory");
-    w->got = 0;
-    while (w->got < n) {
-        ssize_t k = read(fd, body + w->got, n - w->got);
-        if (k <= 0) break;
-        w->got += (size_t)k;
+    CHECK(got, "no memory");
+    while ((k = read(fd, got + n, room - n)) > 0) {
+        n += (size_t)k;
+        if (n < room) continue;
+        CHECK(got = realloc(got, room *= 2), "no memory");
     }
-    w->hash = hash_of(body, w->got);
-    free(body);
-    return w->got == n;
+    char text[64];
+    snprintf(text, sizeof text, "%zu bytes %08x\n", n, hash_of(got, n));
+    free(got);
+    if (k == 0) put(fd, text, strlen(text));
 }
 
-static void answer(web *w, int fd, const char *head) {
-    char text[256];
-    const char *length = strcasestr(head, "Content-Length: ");
+/* Answers a request; a client may be cut off by the policy meanwhile. */
+static void answer(const web *w, int fd) {
+    char text[4096];
 
-    if (!strncmp(head, "POST ", 5) && length) {
-        if (!read_body(w, fd, strtoul(length + strlen("Content-Length: "), NULL, 10))) return;
-        char said[64];
-        int n = snprintf(said, sizeof said, "%zu bytes %08x\n", w->got, w->hash);
-        snprintf(text, sizeof text, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", n, said);
-        put(fd, text, strlen(text));
-        return;
-    }
+    if (!read_head(fd, text, sizeof text)) return;
     snprintf(text, sizeof text, "HTTP/1.0 200 OK\r\nContent-Length: %zu\r\n\r\n", w->n);
     put(fd, text, strlen(text));
-    for (size_t done = 0; done < w->n;) { /* a client may be cut off by the policy */
+    for (size_t done = 0; done < w->n;) {
         ssize_t k = send(fd, w->data + done, w->n - done, MSG_NOSIGNAL);
         if (k <= 0) return;
         done += (size_t)k;
@@ -85,12 +80,14 @@ static void answer(web *w, int fd, const char *head) {
 
 static void *serve_web(void *p) {
     web *w = p;
-    char head[4096];
 
     for (;;) {
         int fd = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) return NULL; /* shut down */
-        if (read_head(fd, head, sizeof head)) answer(w, fd, head);
+        if (w->data)
+            answer(w, fd);
+        else
+            take(fd);
         close(fd);
     }
 }

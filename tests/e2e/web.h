@@ -12,19 +12,18 @@ int listen_tcp(unsigned *port); /* on the loopback */
 /* A connection to a port of the host's loopback: SOCK_STREAM or SOCK_DGRAM. */
 int dial_port(unsigned port, int type);
 
-/* A web server of the host: GET gives some bytes, POST takes some and answers how many they were and their
- * hash. One connection at a time. */
+/* A server of the host. With data it is for the web: GET gives them. Without it takes bytes to the end, and answers how
+ * many they were and their hash: "12 bytes 0123abcd". One connection at a time. */
 typedef struct web {
     int listener;
     unsigned port;
-    const uint8_t *data; /* what GET gives */
+    const uint8_t *data;
     size_t n;
-    size_t got; /* bytes of the last POST, and their hash */
-    uint32_t hash;
     pthread_t thread;
 } web;
 
-void start_web(web *w, const void *data, size_t n); /* on the loopback */
+/* Starts a server on the loopback, or at another address. */
+void start_web(web *w, const void *data, size_t n);
 void start_web_at(uint32_t address, web *w, const void *data, size_t n);
 void stop_web(web *w);
 
