@@ -128,7 +128,7 @@ func forwardError(op string, f vm.Forward, err error) error {
 	case errors.Is(err, unix.ENOENT):
 		kind, hint = vm.KindNotFound, "make the directory first"
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		kind, hint = vm.KindLimit, "raise the limit of open files (ulimit -n)"
+		kind, hint = vm.KindLimit, hintFiles
 	}
 	return vm.Errorf(kind, op, "%w", err).WithComponent(component).WithPath(f.Path).WithHint(hint)
 }

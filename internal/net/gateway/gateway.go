@@ -108,9 +108,21 @@ func (g *Gateway) makePolicy() error {
 		return vm.Errorf(vm.KindInternal, op, "%w", err)
 	}
 	if g.watch, err = watchHost(g.hostChanged); err != nil {
-		return vm.Wrap("watch the host's addresses", err)
+		return hostError("watch the host's addresses", err)
 	}
 	return nil
+}
+
+// hintFiles is what a person can do where there are no descriptors left.
+const hintFiles = "raise the limit of open files (ulimit -n)"
+
+// hostError is the error of something that the host does not give.
+func hostError(op string, err error) error {
+	e := vm.Errorf(vm.KindOf(err), op, "%w", err).WithComponent(component)
+	if e.Kind == vm.KindLimit {
+		return e.WithHint(hintFiles)
+	}
+	return e
 }
 
 // hostChanged tells the policy what the host's addresses are now.
@@ -192,7 +204,7 @@ func (g *Gateway) makeEngine() error {
 	}
 	engine, err := nat.New(cfg)
 	if err != nil {
-		return vm.Wrap("network", err)
+		return hostError("network", err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
