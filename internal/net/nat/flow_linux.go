@@ -100,6 +100,8 @@ const handshakeRetry = 5 * time.Millisecond
 // give up, and hands out no endpoint before. A flow that ends meanwhile looks the
 // endpoint up and aborts it; it may not be registered yet, so that is done until the
 // waiting is over.
+// (To notify the queue that netstack waits on would wake it too, but with its endpoint
+// half open, on which its dispatcher panics.)
 func (f *flow) handshake(r *tcp.ForwarderRequest, wq *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
 	done := make(chan struct{})
 	proto := protocolOf(f.asked.Dst.Addr())
