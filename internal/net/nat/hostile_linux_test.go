@@ -57,6 +57,7 @@ func TestSpoofed(t *testing.T) {
 		"to a link-local address": {syn("fd00::15", "fe80::9"), false},
 		"to IPv4 inside of v6":    {syn("fd00::15", "::ffff:10.0.2.2"), false},
 		"to a group over v6":      {syn("fd00::15", "ff02::1"), false},
+		"DHCPv6 to a stranger":    {rawFrame(netip.MustParseAddr("fe80::15"), netip.MustParseAddr("2001:db8::1"), frame.UDP, udpPayload(546, 547, nil), 6), true},
 		"longer than the MTU":     {udpFrameOf(1473), false},
 	} {
 		t.Run(name, func(t *testing.T) {
