@@ -150,7 +150,40 @@ func (f *flow) run(ep tcpip.Endpoint, wq *waiter.Queue) {
 	if f.ended() != nil {
 		ep.Abort()
 	}
+	f.linger(ep, wq)
+}
+
+// lingerTimeout is how long the guest may take for what it was sent before the end.
+const lingerTimeout = time.Minute
+
+// linger closes the endpoint, and waits until the guest has everything: what waits
+// in its buffer is the flow's, and counts against the limits as long.
+func (f *flow) linger(ep tcpip.Endpoint, wq *waiter.Queue) {
+	entry, news := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
 	ep.Close()
+	var late <-chan time.Time
+	for {
+		switch tcp.EndpointState(ep.State()) {
+		case tcp.StateClose, tcp.StateError, tcp.StateTimeWait:
+			return
+		}
+		if late == nil {
+			timer := time.NewTimer(lingerTimeout)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-news:
+		case <-f.ctx.Done():
+			ep.Abort()
+			return
+		case <-late:
+			ep.Abort()
+			return
+		}
+	}
 }
 
 // watch is called with the endpoint's lock held: only what does not wait may be

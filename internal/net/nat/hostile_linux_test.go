@@ -131,6 +131,33 @@ func TestHandshakeAbandoned(t *testing.T) {
 	assert.ErrorContains(t, <-closed, "reset")
 }
 
+// What a guest does not take stays its flow's, which counts until it is gone.
+func TestGuestTakesNothing(t *testing.T) {
+	done := make(chan bool, 1)
+	r := newRig(t, leadTo(server(t, "tcp", func(c *net.TCPConn) {
+		_, _ = io.ReadAll(c)
+		_, _ = c.Write(make([]byte, 20000))
+		done <- true
+	})))
+	conn := r.mustDial(somewhere)
+	r.mu.Lock()
+	r.ring = 0 // from now on nothing reaches the guest
+	r.mu.Unlock()
+	require.NoError(t, conn.CloseWrite())
+	<-done
+	require.Eventually(t, func() bool {
+		n := uint64(0)
+		for _, f := range r.e.tcp.all() {
+			n += f.toGuest.Load()
+		}
+		return n == 20000
+	}, tooLong, tick)
+	assert.Equal(t, 1, r.e.Stats().TCP.Open)
+	r.e.tcp.mu.Lock()
+	assert.NotEqual(t, r.e.cfg.Limits.Buffer, r.e.tcp.memory)
+	r.e.tcp.mu.Unlock()
+}
+
 // Fragments that are never whole are bounded in number.
 func TestFragmentFlood(t *testing.T) {
 	r := newRig(t)
