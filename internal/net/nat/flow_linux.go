@@ -93,41 +93,6 @@ func (f *flow) accept(r *tcp.ForwarderRequest) {
 	f.run(ep, wq)
 }
 
-// handshakeRetry is how long an ended flow waits for its handshake to notice.
-const handshakeRetry = 5 * time.Millisecond
-
-// handshake completes the guest's handshake. Netstack waits for it without a way to
-// give up, and hands out no endpoint before. A flow that ends meanwhile looks the
-// endpoint up and aborts it; it may not be registered yet, so that is done until the
-// waiting is over.
-func (f *flow) handshake(r *tcp.ForwarderRequest, wq *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
-	done := make(chan struct{})
-	proto := protocolOf(f.asked.Dst.Addr())
-	f.e.tasks.Add(1) // this goroutine is counted, so nobody has stopped waiting
-	stop := context.AfterFunc(f.ctx, func() {
-		defer f.e.tasks.Done()
-		_ = safe.Run("nat handshake", func() {
-			for {
-				if ep := f.e.stack.FindTransportEndpoint(proto, tcp.ProtocolNumber, f.id, nicID); ep != nil {
-					ep.Abort()
-				}
-				select {
-				case <-done:
-					return
-				case <-time.After(handshakeRetry):
-				}
-			}
-		})
-	})
-	defer func() {
-		close(done)
-		if stop() {
-			f.e.tasks.Done()
-		}
-	}()
-	return r.CreateEndpoint(wq)
-}
-
 func (f *flow) serveAtGateway(conn net.Conn, ep tcpip.Endpoint) {
 	stop := context.AfterFunc(f.ctx, ep.Abort)
 	defer stop()
@@ -185,7 +150,40 @@ func (f *flow) run(ep tcpip.Endpoint, wq *waiter.Queue) {
 	if f.ended() != nil {
 		ep.Abort()
 	}
+	f.linger(ep, wq)
+}
+
+// lingerTimeout is how long the guest may take for what it was sent before the end.
+const lingerTimeout = time.Minute
+
+// linger closes the endpoint, and waits until the guest has everything: what waits
+// in its buffer is the flow's, and counts against the limits as long.
+func (f *flow) linger(ep tcpip.Endpoint, wq *waiter.Queue) {
+	entry, news := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
 	ep.Close()
+	var late <-chan time.Time
+	for {
+		switch tcp.EndpointState(ep.State()) {
+		case tcp.StateClose, tcp.StateError, tcp.StateTimeWait:
+			return
+		}
+		if late == nil {
+			timer := time.NewTimer(lingerTimeout)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-news:
+		case <-f.ctx.Done():
+			ep.Abort()
+			return
+		case <-late:
+			ep.Abort()
+			return
+		}
+	}
 }
 
 // watch is called with the endpoint's lock held: only what does not wait may be

@@ -57,6 +57,7 @@ func TestSpoofed(t *testing.T) {
 		"to a link-local address": {syn("fd00::15", "fe80::9"), false},
 		"to IPv4 inside of v6":    {syn("fd00::15", "::ffff:10.0.2.2"), false},
 		"to a group over v6":      {syn("fd00::15", "ff02::1"), false},
+		"DHCPv6 to a stranger":    {rawFrame(netip.MustParseAddr("fe80::15"), netip.MustParseAddr("2001:db8::1"), frame.UDP, udpPayload(546, 547, nil), 6), true},
 		"longer than the MTU":     {udpFrameOf(1473), false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,6 +129,33 @@ func TestHandshakeAbandoned(t *testing.T) {
 	r.e.Detach()
 	require.Eventually(t, func() bool { return r.e.Stats().TCP.Open == 0 }, tooLong, tick)
 	assert.ErrorContains(t, <-closed, "reset")
+}
+
+// What a guest does not take stays its flow's, which counts until it is gone.
+func TestGuestTakesNothing(t *testing.T) {
+	done := make(chan bool, 1)
+	r := newRig(t, leadTo(server(t, "tcp", func(c *net.TCPConn) {
+		_, _ = io.ReadAll(c)
+		_, _ = c.Write(make([]byte, 20000))
+		done <- true
+	})))
+	conn := r.mustDial(somewhere)
+	r.mu.Lock()
+	r.ring = 0 // from now on nothing reaches the guest
+	r.mu.Unlock()
+	require.NoError(t, conn.CloseWrite())
+	<-done
+	require.Eventually(t, func() bool {
+		n := uint64(0)
+		for _, f := range r.e.tcp.all() {
+			n += f.toGuest.Load()
+		}
+		return n == 20000
+	}, tooLong, tick)
+	assert.Equal(t, 1, r.e.Stats().TCP.Open)
+	r.e.tcp.mu.Lock()
+	assert.NotEqual(t, r.e.cfg.Limits.Buffer, r.e.tcp.memory)
+	r.e.tcp.mu.Unlock()
 }
 
 // Fragments that are never whole are bounded in number.

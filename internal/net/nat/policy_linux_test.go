@@ -1,10 +1,12 @@
 package nat
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,4 +141,61 @@ func TestLiveCut(t *testing.T) {
 	assert.Equal(t, []uint64{1, 1}, []uint64{s.TCP.Denied, s.UDP.Denied})
 	assert.Zero(t, s.UDP.Open)
 	require.Eventually(t, func() bool { return len(ev.kinds()) == 7 }, tooLong, tick)
+}
+
+// Flows that are not established, and those whose first bytes are held, are cut too.
+func TestCutEarly(t *testing.T) {
+	deny := policy.Policy{Default: policy.DenyAll}
+	t.Run("connecting", func(t *testing.T) {
+		asked := make(chan bool, 1)
+		r := newRig(t, withDial(func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			asked <- true
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := r.dial(somewhere)
+			assert.ErrorContains(t, err, "refused")
+		})
+		<-asked
+		require.NoError(t, r.pol.Swap(deny))
+		r.e.Reevaluate()
+		wg.Wait()
+		assert.Equal(t, uint64(1), r.e.Stats().TCP.Denied)
+		assert.Zero(t, r.e.Stats().TCP.Failed)
+	})
+	t.Run("held", func(t *testing.T) {
+		got := make(chan string, 1)
+		r := pinned(t, server(t, "tcp", func(c *net.TCPConn) {
+			all, _ := io.ReadAll(c)
+			got <- string(all)
+		}))
+		conn := r.mustDial(netip.AddrPortFrom(goodAddr, 80))
+		_, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: go"))
+		require.NoError(t, err)
+		require.NoError(t, r.pol.Swap(deny))
+		r.e.Reevaluate()
+		_, err = io.ReadAll(conn)
+		assert.ErrorContains(t, err, "reset")
+		assert.Empty(t, <-got)
+	})
+	t.Run("allowed by name, then by nothing but another name", func(t *testing.T) {
+		r := pinned(t, server(t, "tcp", echo))
+		conn := r.mustDial(netip.AddrPortFrom(goodAddr, 80))
+		_, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: good.example\r\n\r\n"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(conn, make([]byte, 10))
+		require.NoError(t, err)
+		require.NoError(t, r.pol.Swap(named))
+		r.e.Reevaluate()
+		_, err = io.ReadFull(conn, make([]byte, 10))
+		require.NoError(t, err, "the name it said is still allowed")
+		other := named
+		other.Rules = []policy.Rule{{Action: policy.ActionAllow, Match: policy.Match{Domains: []string{"other.example"}}}}
+		require.NoError(t, r.pol.Swap(other))
+		r.e.Reevaluate()
+		_, err = io.ReadAll(conn)
+		assert.ErrorContains(t, err, "reset")
+	})
 }

@@ -49,6 +49,7 @@ type guest struct {
 	e     *Engine
 	off   link.Offloads
 	ring  int
+	loss  int // one frame of so many is lost, each way; 0: none
 
 	mu       sync.Mutex
 	wake     *sync.Cond
@@ -57,6 +58,8 @@ type guest struct {
 	tx       []link.Frame
 	short    bool // Receive took less than all
 	received int
+	seen     int // frames that Receive was called with
+	written  int
 	closed   bool
 	busy     bool // Send is running
 	done     sync.WaitGroup
@@ -75,6 +78,9 @@ func (g *guest) Receive(frames []link.Frame) int {
 			return i
 		}
 		f := &frames[i]
+		if g.seen++; g.loss > 0 && g.seen%g.loss == 0 {
+			continue
+		}
 		v := buffer.NewView(f.Len())
 		for _, d := range f.Data {
 			_, _ = v.Write(d)
@@ -204,7 +210,8 @@ func (p *guestPort) WritePackets(list stack.PacketBufferList) (int, tcpip.Error)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, pkt := range list.AsSlice() {
-		if len(g.tx) < 4096 {
+		g.written++
+		if lost := g.loss > 0 && g.written%g.loss == 0; len(g.tx) < 4096 && !lost {
 			g.tx = append(g.tx, link.Frame{Header: headerOf(pkt), Data: [][]byte{pkt.ToView().AsSlice()}})
 		}
 	}
@@ -233,6 +240,8 @@ func withPolicy(p policy.Policy) option {
 }
 
 func withRing(n int) option { return func(_ *Config, g *guest) { g.ring = n } }
+
+func withLoss(n int) option { return func(_ *Config, g *guest) { g.loss = n } }
 
 func withOffloads(o link.Offloads) option { return func(_ *Config, g *guest) { g.off = o } }
 

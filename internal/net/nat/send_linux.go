@@ -108,7 +108,7 @@ func (e *Engine) ownSource(p *frame.Packet) bool {
 		return p.Src != e.cfg.Gateway6 && !p.Src.Is4In6()
 	}
 	local := p.Src.IsLinkLocalUnicast() || p.Src.IsUnspecified()
-	return local && !p.Fragment && (isNeighbor(p) || p.Proto == frame.UDP && p.DstPort == portDHCP6)
+	return local && (isNeighbor(p) || e.toDHCP6(p))
 }
 
 // goodDestination: not the guest itself nor anybody else of its network, no group
@@ -118,7 +118,7 @@ func (e *Engine) goodDestination(p *frame.Packet) bool {
 	if e.isGateway(p.Dst) {
 		return true
 	}
-	if p.Proto == frame.UDP && !p.Fragment && (p.DstPort == portDHCP4 && p.Dst == limitedBroadcast || p.DstPort == portDHCP6) || isNeighbor(p) {
+	if isNeighbor(p) || e.toDHCP6(p) || p.Proto == frame.UDP && !p.Fragment && p.DstPort == portDHCP4 && p.Dst == limitedBroadcast {
 		return true
 	}
 	if p.DstMAC.Group() || p.Dst.Is4In6() || p.Dst.IsMulticast() || p.Dst.IsUnspecified() || p.Dst == limitedBroadcast {
@@ -128,6 +128,20 @@ func (e *Engine) goodDestination(p *frame.Packet) bool {
 		return !e.cfg.Guest4.Contains(p.Dst)
 	}
 	return !e.cfg.Prefix6.Contains(p.Dst) && !p.Dst.IsLinkLocalUnicast()
+}
+
+// allDHCP6 is where clients look for servers (RFC 8415 section 7.1).
+var allDHCP6 = netip.MustParseAddr("ff02::1:2")
+
+// toDHCP6 says whether a datagram is for the gateway's DHCPv6 service.
+func (e *Engine) toDHCP6(p *frame.Packet) bool {
+	return p.Proto == frame.UDP && !p.Fragment && p.DstPort == portDHCP6 && (p.Dst == allDHCP6 || p.Dst == e.linkLocal() || p.Dst == e.cfg.Gateway6)
+}
+
+// isListener: the guest's kernel says what groups it listens to (RFC 3810 section 5).
+// There are none.
+func isListener(p *frame.Packet) bool {
+	return p.Proto == frame.ICMPv6 && !p.Fragment && (p.Type >= 130 && p.Type <= 132 || p.Type == 143)
 }
 
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
@@ -140,7 +154,7 @@ func isNeighbor(p *frame.Packet) bool {
 // whole4 takes a packet that is no fragment to the layer above, the fourth.
 func (e *Engine) whole4(f *link.Frame) {
 	p := &e.packet
-	if !e.mine(p) {
+	if isListener(p) || !e.mine(p) {
 		return
 	}
 	switch p.Proto {

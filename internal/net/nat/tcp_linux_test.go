@@ -28,6 +28,7 @@ func TestBulkBothWays(t *testing.T) {
 		"checksums only":         {"tcp4", []option{withOffloads(link.Offloads{Checksum: true})}, size / 16},
 		"nothing":                {"tcp4", []option{withOffloads(link.Offloads{})}, size / 16},
 		"nothing, IPv6":          {"tcp6", []option{withOffloads(link.Offloads{})}, size / 16},
+		"one in 700 lost":        {"tcp4", []option{withLoss(701), withOffloads(link.Offloads{})}, size / 64},
 		"ring of 8":              {"tcp4", []option{withRing(8)}, size / 16},
 		"ring of 16 without any": {"tcp6", []option{withRing(16), withOffloads(link.Offloads{})}, size / 16},
 	} {

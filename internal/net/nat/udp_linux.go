@@ -95,7 +95,7 @@ func (e *Engine) udpService(f *link.Frame, from, to netip.AddrPort) bool {
 			s.DHCP4(e.payload(f), from, e.replyDHCP4)
 		}
 		return true
-	case to.Port() == portDHCP6 && from.Addr().Is6():
+	case e.toDHCP6(&e.packet):
 		serve = s.DHCP6
 		to = netip.AddrPortFrom(e.linkLocal(), to.Port())
 	case to.Port() == portDNS && (gateway || e.intercept.Load()):
