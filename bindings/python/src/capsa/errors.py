@@ -93,8 +93,7 @@ class CapsaError(Exception):
 
 def _restore(kind: Type[CapsaError], message: str, state: Dict[str, Any]) -> CapsaError:
     """Makes a pickled exception again, for process pools."""
-    error: CapsaError = kind.__new__(kind)
-    CapsaError.__init__(error, message)
+    error = kind(message)
     error.__dict__.update(state)
     return error
 

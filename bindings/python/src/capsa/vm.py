@@ -12,7 +12,7 @@ from . import _bindings as c
 from ._ffi import Descriptor, Handle, Output, call, fd_from, handle_of, json_from, lib, text_from, unsigned
 from ._wait import Cancel, milliseconds, patiently
 from .console import Console
-from .enums import EventType, Stage, State, known
+from .enums import Cause, EventType, Stage, State, known
 from .errors import BootError, CallInterruptedError, ClosedError, NotFoundError
 from .records import DeviceStats, Event, ExitInfo, Stats, StopOutcome
 from .vsock import VsockListener, VsockStream, flags
@@ -55,10 +55,27 @@ class VM(Handle):
 
     def stop(self, grace: Optional[float] = 30.0, *, cancel: Optional[Cancel] = None) -> Union[Stage, int]:
         """Asks the guest to shut down, waits up to grace seconds, and then kills it; says how far it had to go."""
-        stage = c_uint32()
-        patiently(grace, lambda ms: call(
-            lib.capsa_vm_stop, self._handle, ms, handle_of(Cancel, cancel), byref(stage)))
+        stage, attempts = c_uint32(), 0
+
+        def attempt(ms: int) -> None:
+            nonlocal attempts
+            attempts += 1
+            call(lib.capsa_vm_stop, self._handle, ms, handle_of(Cancel, cancel), byref(stage))
+
+        patiently(grace, attempt)
+        if stage.value == Stage.NONE and attempts > 1:
+            return self._ended_by(Stage.POWER_BUTTON)
         return known(Stage, stage.value)
+
+    def _ended_by(self, asked: Stage) -> Stage:
+        """The stage that ended a machine while a signal was handled, when that was what the guest was last asked."""
+        try:
+            cause = self.wait(0).cause
+        except BootError:
+            return Stage.NONE
+        if cause == Cause.KILLED:
+            return Stage.KILL
+        return asked if cause == Cause.STOPPED else Stage.NONE
 
     def stop_in_stages(
         self,
@@ -86,8 +103,11 @@ class VM(Handle):
             except CallInterruptedError:  # go on where the stages are
                 _add(spent, outcome)
                 _shorten(options, outcome)
+        stage = known(Stage, outcome.stage)
+        if stage is Stage.NONE and any(spent.values()):
+            stage = self._ended_by(Stage.POWER_BUTTON if spent["power_button"] else Stage.AGENT)
         _add(spent, outcome)
-        return StopOutcome(known(Stage, outcome.stage), *(ns / 1e9 for ns in spent.values()))
+        return StopOutcome(stage, *(ns / 1e9 for ns in spent.values()))
 
     def kill(self) -> None:
         """Stops the machine at once, within a second whatever the guest does. One that has ended stays as it is."""
