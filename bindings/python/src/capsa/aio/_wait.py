@@ -48,8 +48,10 @@ async def in_thread(
                 undo(done.result())
             raise
         finally:
-            # A loop that is torn down leaves without waiting; the call must end all the same.
+            # A coroutine that is thrown away leaves without waiting; the call must end all the same.
             cancel.trigger()
+            if done.done():
+                thread.join()
 
 
 def _work(
