@@ -13,19 +13,29 @@ initrd=${CAPSA_TEST_INITRD:-$build/guest/initrd.cpio}
 export LD_LIBRARY_PATH="$build/abi/prefix/lib"
 
 failed=
-for program in hello hello-cpp hello-rust; do
-    if [ ! -x "$build/abi/$program" ]; then
-        # run.sh has said why, and whether that is a failure.
-        echo "abi: skipped linux/$program: not built"
-        continue
-    fi
+
+# check NAME COMMAND...: one example.
+check() {
+    name=$1
+    shift
     rc=0
-    out=$("$build/abi/$program" "$kernel" "$initrd" 'echo hello from $(uname -s); exit 7') || rc=$?
+    out=$("$@" "$kernel" "$initrd" 'echo hello from $(uname -s); exit 7') || rc=$?
     if [ $rc -eq 7 ] && [ "$out" = "hello from Linux" ]; then
-        echo "abi: ok      linux/$program"
+        echo "abi: ok      linux/$name"
     else
-        echo "abi: FAILED  linux/$program: exit status $rc, output: $out"
+        echo "abi: FAILED  linux/$name: exit status $rc, output: $out"
         failed=yes
     fi
+}
+
+for program in hello hello-cpp hello-rust; do
+    if [ -x "$build/abi/$program" ]; then
+        check $program "$build/abi/$program"
+    else
+        # run.sh has said why, and whether that is a failure.
+        echo "abi: skipped linux/$program: not built"
+    fi
 done
+check hello-python env CAPSA_LIBRARY="$LD_LIBRARY_PATH/libcapsa.so.0" PYTHONPATH=bindings/python/src \
+    "${PYTHON:-/usr/bin/python3}" examples/python/hello.py
 [ -z "$failed" ]
