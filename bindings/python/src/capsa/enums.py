@@ -2,19 +2,23 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Type, TypeVar, Union
+from typing import Any, Dict, Type, TypeVar, Union
 
 from . import _bindings as c
 
 _Enum = TypeVar("_Enum", bound=IntEnum)
 
 
+_members: Dict[Type[IntEnum], Dict[int, Any]] = {}
+
+
 def known(kind: Type[_Enum], value: int) -> Union[_Enum, int]:
     """The member with that value, or the value itself."""
-    try:
-        return kind(value)
-    except ValueError:
-        return value
+    members = _members.get(kind)
+    if members is None:  # several times faster than kind(value)
+        members = _members[kind] = {int(member): member for member in kind}
+    member: Union[_Enum, int] = members.get(value, value)
+    return member
 
 
 class State(IntEnum):
