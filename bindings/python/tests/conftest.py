@@ -4,7 +4,8 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
-from typing import Any, Callable, Iterator
+import time
+from typing import Any, Callable, Iterator, Union
 
 import pytest
 
@@ -17,6 +18,30 @@ PACKAGE = ROOT / "bindings" / "python"
 PATIENCE = 60.0
 
 pytest_plugins = ["pytester"]
+
+# Numbers of the system calls in which waits are on x86-64: poll, ppoll, accept4.
+POLLS = {"7", "271", "288"}
+
+
+def waits(process: Union[int, str], thread: int) -> bool:
+    """Whether a thread is in a wait, and not merely in want of the GIL."""
+    with open(f"/proc/{process}/task/{thread}/syscall") as file:
+        return file.read().split()[0] in POLLS
+
+
+def settles(condition: Callable[[], bool]) -> bool:
+    """Whether a condition comes to hold: the library closes its ends of sockets a moment after their readers."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 def required(thing: str) -> bool:

@@ -16,7 +16,7 @@ import pytest
 import capsa
 from capsa import aio
 
-from conftest import PATIENCE
+from conftest import PATIENCE, descriptors, settles
 
 Describe = Callable[..., capsa.Builder]
 Result = TypeVar("Result")
@@ -33,9 +33,9 @@ def warm(kvm: None, guest_elf: str) -> None:
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Runs a test's coroutine; no thread and no descriptor of it may be left."""
-    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    threads, files = threading.active_count(), descriptors()
     result = asyncio.run(asyncio.wait_for(main, PATIENCE))
-    assert threading.active_count() == threads and len(os.listdir("/proc/self/fd")) <= descriptors
+    assert threading.active_count() == threads and settles(lambda: descriptors() <= files)
     return result
 
 
