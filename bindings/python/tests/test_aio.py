@@ -282,5 +282,5 @@ def test_ctrl_c(guest_elf: str) -> None:
     """
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(program), guest_elf],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=PATIENCE)
-    assert (done.returncode, done.stdout) == (0, "interrupted\n")
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
