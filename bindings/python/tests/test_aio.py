@@ -239,9 +239,36 @@ def test_vsock(describe: Describe) -> None:
             async with vm.vsock_listen(9) as listener:
                 await cancelled(listener.accept())
                 await cancelled(listener.__aiter__().__anext__())
-            async with vm.vsock_listen(9):
-                pass
+                waits = [asyncio.ensure_future(listener.accept()) for _ in range(2)]
+                await asyncio.sleep(0)
+                guests = [socket.socket(socket.AF_UNIX) for _ in waits]
+                for guest in guests:
+                    guest.connect(listener.sync.socket.getsockname())
+                streams = await asyncio.gather(*waits)
+                reader, writer = await asyncio.open_connection(sock=streams[0])
+                writer.write(b"hello\n")
+                streams[1].close()
+                assert {guest.recv(6) for guest in guests} == {b"hello\n", b""}
+                writer.close()
+                await writer.wait_closed()
+                for guest in guests:
+                    guest.close()
+            waiting = vm.vsock_listen(9)
+            closed = asyncio.ensure_future(waiting.accept())
+            await asyncio.sleep(0.01)
+            waiting.close()
+            with pytest.raises(capsa.ClosedError):
+                await closed
             await cancelled(vm.open_vsock(1))
+            listener = vm.vsock_listen(9)
+            ended = asyncio.ensure_future(_all(listener))
+            await asyncio.sleep(0.01)
+            await vm.kill()
+            assert await ended == []
+            listener.close()
+
+    async def _all(listener: aio.VsockListener) -> List[capsa.VsockStream]:
+        return [stream async for stream in listener]
 
     run(main())
 

@@ -192,37 +192,3 @@ def test_times_that_are_none(vm: capsa.VM, timeout: float) -> None:
     for call in calls:
         with pytest.raises(capsa.InvalidArgumentError):
             call(timeout)
-
-
-def test_vsock_listener(start: Start) -> None:
-    vm = start("spin", vsock=True)
-    with vm.vsock_listen(9) as listener:
-        assert repr(listener) == f"<VsockListener port=9 fd={listener.fileno()}>"
-        with pytest.raises(capsa.ExistsError):
-            vm.vsock_listen(9)
-        for timeout in (0, 0.01):
-            with pytest.raises(TimeoutError):
-                listener.accept(timeout)
-        with pytest.raises(KeyboardInterrupt), Signaller(signal.SIGINT):
-            listener.accept()
-    listener.close()
-    vm.vsock_listen(9, seqpacket=True).close()
-    with pytest.raises(capsa.NotFoundError):
-        vm.vsock_unlisten(9)
-    with pytest.raises(capsa.InvalidArgumentError):
-        vm.vsock_connect(1 << 32)
-    with pytest.raises(capsa.UnsupportedError):
-        start("spin").vsock_connect(1)
-
-
-def test_a_vsock_stream_is_a_socket() -> None:
-    import socket
-
-    ours, theirs = socket.socketpair()
-    listener = capsa.VsockListener(None, 7, None)  # type: ignore[arg-type]
-    with listener.accepted((ours, None)) as stream, theirs:
-        assert isinstance(stream, socket.socket) and stream.port == 7 and stream.getblocking()
-        stream.sendall(b"x")
-        stream.shutdown(socket.SHUT_WR)
-        assert theirs.recv(2) == b"x" and theirs.recv(1) == b""
-        assert repr(stream) == f"<VsockStream port=7 fd={stream.fileno()}>"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from . import _bindings as _c
 from ._wait import Cancel
-from .builder import Builder, boot
+from .builder import Builder, ConsoleOptions, boot
 from .console import Console, Pattern
 from .disk import Disk
 from .enums import Balloon, Cause, DiskFormat, EventType, ShareCache, ShareOwner, ShareXattr, Stage, State
@@ -34,11 +34,11 @@ __version__ = _c.CAPSA_VERSION_STRING
 
 __all__ = [
     "Balloon", "BootError", "Builder", "CallCancelledError", "CallInterruptedError", "CallTimeoutError", "Cancel",
-    "CapsaError", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console", "DeviceStats", "Disk",
-    "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "ForkedError", "GuestError", "HandleError",
-    "IDRange", "InternalError", "InvalidArgumentError", "LibraryError", "LimitError", "Match", "NoMemoryError",
-    "NotFoundError", "Pattern", "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError", "ResetError",
-    "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats", "StopOutcome",
-    "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener", "VsockStream",
-    "abi_version", "boot", "doctor", "has", "metrics", "status_name", "version", "version_number",
+    "CapsaError", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console", "ConsoleOptions",
+    "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "ForkedError", "GuestError",
+    "HandleError", "IDRange", "InternalError", "InvalidArgumentError", "LibraryError", "LimitError", "Match",
+    "NoMemoryError", "NotFoundError", "Pattern", "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError",
+    "ResetError", "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats",
+    "StopOutcome", "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener",
+    "VsockStream", "abi_version", "boot", "doctor", "has", "metrics", "status_name", "version", "version_number",
 ]

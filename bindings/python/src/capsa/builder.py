@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from ctypes import byref
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _bindings as c
@@ -16,6 +17,18 @@ from .vsock import flags
 
 
 _Builder = TypeVar("_Builder", bound="Builder")
+
+
+@dataclass(frozen=True)
+class ConsoleOptions:
+    """The console of a machine to be built."""
+
+    columns: int = 0
+    """width in characters; 0: 80"""
+    rows: int = 0
+    """height in lines; 0: 24"""
+    ring_size: int = 0
+    """bytes of output kept for readers; 0: 1 MiB"""
 
 
 class Builder(Handle):
@@ -46,9 +59,12 @@ class Builder(Handle):
         memory_mib: Optional[int] = None,
         timeout: Optional[float] = None,
         disks: Iterable[Union[Disk, Path]] = (),
-        shares: Union[Mapping[str, Union[Share, Path]], None] = None,
+        shares: Optional[Mapping[str, Union[Share, Path]]] = None,
+        console: Optional[ConsoleOptions] = None,
         balloon: Optional[Balloon] = None,
         vsock: Optional[bool] = None,
+        vsock_listen: Optional[Mapping[int, Path]] = None,
+        vsock_connect: Optional[Mapping[int, Path]] = None,
     ) -> None:
         super().__init__(lib.capsa_builder_new)
         if kernel is not None:
@@ -67,6 +83,12 @@ class Builder(Handle):
             self.disk(disk)
         for tag, share in (shares or {}).items():
             self.share(tag, share)
+        if console is not None:
+            self.console(console.columns, console.rows, console.ring_size)
+        for port, at in (vsock_listen or {}).items():
+            self.vsock_listen(port, at)
+        for port, to in (vsock_connect or {}).items():
+            self.vsock_connect(port, to)
 
     @classmethod
     def _made(cls: Type[_Builder], function: Any, *arguments: Any) -> _Builder:

@@ -1,14 +1,20 @@
 """Sockets between guest and host (AF_VSOCK), as sockets of Python."""
 from __future__ import annotations
 
+import os
+import select
 import socket
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import TYPE_CHECKING, Optional
 
 from . import _bindings as c
-from .errors import CapsaError
+from ._wait import Clock
+from .errors import CallTimeoutError, CapsaError, ClosedError
 
 if TYPE_CHECKING:
     from .vm import VM
+
+# poll(2) takes an int of milliseconds.
+_LONGEST_POLL = (1 << 31) - 1
 
 
 class VsockStream(socket.socket):
@@ -32,21 +38,41 @@ class VsockListener:
         self.vm = vm
         self.port = port
         self.socket = listening
-        """the listening socket: for select, selectors and asyncio"""
+        """the listening socket, which does not block: for select, selectors and servers of asyncio"""
+        listening.setblocking(False)
 
     def accept(self, timeout: Optional[float] = None) -> VsockStream:
-        """Waits for the guest's next connection. TimeoutError when it does not come."""
-        self.socket.settimeout(timeout)
+        """Waits for the guest's next connection. ClosedError when the machine has ended and none is left."""
+        clock, ended = Clock(timeout), False
+        exit_fd = self.vm.exit_fd()
         try:
-            return self.accepted(self.socket.accept())
-        except BlockingIOError:  # what sockets raise for a timeout of 0
-            raise TimeoutError(f"no connection waits at port {self.port}") from None
-        except socket.timeout as error:  # until Python 3.10 not a TimeoutError
-            raise TimeoutError(f"nobody connected to port {self.port}: {error}") from None
+            poll = select.poll()
+            poll.register(self.socket, select.POLLIN)
+            poll.register(exit_fd, select.POLLIN)
+            while True:
+                stream = self.accept_waiting()
+                if stream is not None:
+                    return stream
+                if ended:
+                    raise ClosedError(f"no connection waits at port {self.port}, and the machine has ended")
+                left = clock.left()
+                if left == 0:
+                    raise CallTimeoutError(f"no connection came to port {self.port} in time")
+                ended = exit_fd in (fd for fd, _ in poll.poll(None if left < 0 else min(left, _LONGEST_POLL)))
+        finally:
+            os.close(exit_fd)
 
-    def accepted(self, pair: Tuple[socket.socket, Any]) -> VsockStream:
-        """Makes what accept() of a socket gave a VsockStream."""
-        stream = VsockStream(fileno=pair[0].detach())
+    def accept_waiting(self) -> Optional[VsockStream]:
+        """Takes a connection that waits; None when there is none."""
+        try:
+            accepted, _ = self.socket.accept()
+        except BlockingIOError:
+            return None
+        except OSError:
+            if self.socket.fileno() >= 0:
+                raise
+            raise ClosedError("this VsockListener has been closed") from None
+        stream = VsockStream(fileno=accepted.detach())
         stream.setblocking(True)
         stream.port = self.port
         return stream
@@ -56,10 +82,13 @@ class VsockListener:
         return self.socket.fileno()
 
     def close(self) -> None:
-        """Stops listening and frees the port. May be repeated."""
+        """Stops listening and frees the port; who waits for a connection gets ClosedError. May be repeated."""
         if self.socket.fileno() < 0:
             return
+        waker = self.socket.dup()
         self.socket.close()
+        with waker:
+            waker.shutdown(socket.SHUT_RDWR)
         try:
             self.vm.vsock_unlisten(self.port)
         except CapsaError:

@@ -3,27 +3,31 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Optional, Set, TypeVar
 
 from .._wait import Cancel
 
 _Result = TypeVar("_Result")
 
 
-async def readable(fd: int) -> None:
-    """Waits until a descriptor can be read or is at its end. Nobody else of this loop may wait for the same one."""
+async def readable(*fds: int) -> Set[int]:
+    """Waits until a descriptor can be read or is at its end; says which. Nobody else may wait for the same ones."""
     loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
+    wake = asyncio.Event()
+    found: Set[int] = set()
 
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
+    def ready(fd: int) -> None:
+        found.add(fd)
+        wake.set()
 
-    loop.add_reader(fd, wake)
+    for fd in fds:
+        loop.add_reader(fd, ready, fd)
     try:
-        await ready
+        await wake.wait()
     finally:
-        loop.remove_reader(fd)
+        for fd in fds:
+            loop.remove_reader(fd)
+    return found
 
 
 async def in_thread(

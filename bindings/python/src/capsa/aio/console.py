@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, AsyncIterator, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, AsyncIterator, Callable, Optional, Set, TypeVar
 
 from .._ffi import Bytes
 from .._wait import Cancel
@@ -31,7 +31,7 @@ class Console:
         """the same console for calls that do not wait"""
         self._lock: Optional[asyncio.Lock] = None
         self._bell: Optional[socket.socket] = None
-        self._waiter: Optional[asyncio.Task[None]] = None
+        self._waiter: Optional[asyncio.Task[Set[int]]] = None
 
     async def read(self, size: int = 65536) -> bytes:
         """Waits for output and reads up to size bytes of it; ``b""`` is the end."""

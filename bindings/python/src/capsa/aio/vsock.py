@@ -1,11 +1,13 @@
 """Sockets between guest and host for asyncio."""
 from __future__ import annotations
 
-import asyncio
+import os
 from typing import AsyncIterator
 
 from .. import vsock as sync
+from ..errors import ClosedError
 from ..vsock import VsockStream
+from ._wait import readable
 
 
 class VsockListener:
@@ -16,18 +18,36 @@ class VsockListener:
 
     def __init__(self, listener: sync.VsockListener) -> None:
         self.sync = listener
-        listener.socket.setblocking(False)
 
     async def accept(self) -> VsockStream:
-        """Waits for the guest's next connection. The stream does not block: it is for the methods of the loop."""
-        stream = self.sync.accepted(await asyncio.get_running_loop().sock_accept(self.sync.socket))
-        stream.setblocking(False)
-        return stream
+        """Waits for the guest's next connection; see capsa.VsockListener.accept.
+
+        The stream does not block: it is for the methods of the loop.
+        """
+        ended = False
+        while True:
+            stream = self.sync.accept_waiting()
+            if stream is not None:
+                stream.setblocking(False)
+                return stream
+            if ended:
+                raise ClosedError(f"no connection waits at port {self.sync.port}, and the machine has ended")
+            # Descriptors of its own, so that any number of tasks may wait.
+            listening, exit_fd = os.dup(self.sync.fileno()), self.sync.vm.exit_fd()
+            try:
+                ended = exit_fd in await readable(listening, exit_fd)
+            finally:
+                os.close(listening)
+                os.close(exit_fd)
 
     async def __aiter__(self) -> AsyncIterator[VsockStream]:
-        """The connections, as they come."""
+        """The connections as they come, to the end of the machine."""
         while True:
-            yield await self.accept()
+            try:
+                stream = await self.accept()
+            except ClosedError:
+                return
+            yield stream
 
     def close(self) -> None:
         """Stops listening and frees the port."""
