@@ -1,6 +1,8 @@
 """The examples, as a person runs them; linux.sh of tests/abi boots Linux with hello.py."""
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 
@@ -19,6 +21,14 @@ def run(example: str, *arguments: str, typed: str = "") -> "subprocess.Completed
 
 def test_there_are_no_others() -> None:
     assert sorted(f.name for f in EXAMPLES.glob("*.py")) == ["console.py", "hello.py", "many.py"]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "bindings/python/README.md"])
+def test_what_the_readme_shows_is_python(readme: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / readme).read_text(), flags=re.S)
+    assert blocks
+    for block in blocks:
+        compile(block, readme, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.usefixtures("kvm")
