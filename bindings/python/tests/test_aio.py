@@ -15,6 +15,8 @@ import pytest
 
 import capsa
 from capsa import aio
+from capsa._wait import patiently
+from capsa.aio import _wait
 
 from conftest import PATIENCE, descriptors, settles
 
@@ -61,8 +63,9 @@ def test_a_life(describe: Describe) -> None:
                 await console.write_line("ng")
                 await console.expect("ping\n")
                 await console.write(b"rest")
+                await console.interrupt()
                 await console.eof()
-                assert await console.read_all() == b"rest"
+                assert await console.read_all() == b"rest\x03"
                 with pytest.raises(capsa.ClosedError):
                     await console.expect("never")
                 assert await console.read() == b""
@@ -279,10 +282,10 @@ def test_a_connection_that_comes_too_late_is_closed() -> None:
     async def main() -> None:
         def connect(cancel: capsa.Cancel) -> socket.socket:
             with pytest.raises(capsa.CallCancelledError):
-                capsa._wait.patiently(None, lambda ms: _wait_for(cancel, ms))
+                patiently(None, lambda ms: _wait_for(cancel, ms))
             return ours
 
-        await cancelled(aio._wait.in_thread(connect, socket.socket.close))
+        await cancelled(_wait.in_thread(connect, socket.socket.close))
         assert ours.fileno() < 0
 
     def _wait_for(cancel: capsa.Cancel, ms: int) -> None:
@@ -292,6 +295,71 @@ def test_a_connection_that_comes_too_late_is_closed() -> None:
         vm = builder.build()
     with theirs, vm:
         asyncio.run(main())
+
+
+def test_a_call_is_waited_for_however_often_the_task_is_cancelled() -> None:
+    begun, finish = threading.Event(), threading.Event()
+    undone: List[str] = []
+
+    def work(cancel: capsa.Cancel) -> str:
+        begun.set()
+        finish.wait(PATIENCE)
+        return "result"
+
+    async def main() -> None:
+        task = asyncio.ensure_future(_wait.in_thread(work, undone.append))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.001)
+            assert not task.done()
+        finish.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert undone == ["result"]
+
+    run(main())
+
+
+def test_a_loop_may_end_before_its_calls() -> None:
+    finish, finished = threading.Event(), threading.Event()
+
+    def work(cancel: capsa.Cancel) -> None:
+        finish.wait(PATIENCE)
+        finished.set()
+
+    async def begin() -> None:
+        await _wait.in_thread(work)
+
+    loop = asyncio.new_event_loop()
+    coroutine = begin()
+
+    async def main() -> None:
+        coroutine.send(None)
+
+    loop.run_until_complete(main())
+    coroutine.close()
+    loop.close()
+    finish.set()
+    assert finished.wait(PATIENCE)
+    assert settles(lambda: threading.active_count() == 1)
+
+
+def test_a_machine_that_cannot_start_is_not_left(describe: Describe, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: List[capsa.VM] = []
+
+    def broken(vm: capsa.VM, timeout: object = None, cancel: object = None) -> None:
+        left.append(vm)
+        raise capsa.StateError("no")
+
+    async def main() -> None:
+        with pytest.raises(capsa.StateError):
+            await aio.boot(describe("spin"))
+        assert [vm.closed for vm in left] == [True]
+
+    monkeypatch.setattr(capsa.VM, "start", broken)
+    run(main())
 
 
 def test_ctrl_c(guest_elf: str) -> None:

@@ -1,14 +1,16 @@
 """Sockets between guest and host. The bare guest has no driver: its side of a listener is played by the test."""
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
-from typing import Callable, List, Type
+from typing import Any, Callable, List, Type
 
 import pytest
 
 import capsa
+from capsa import _ffi, aio
 
 from conftest import PATIENCE, waits
 from test_waiting import Signaller
@@ -104,3 +106,52 @@ def test_ports(start: Start) -> None:
         vm.vsock_listen(1)
     with pytest.raises(capsa.UnsupportedError):
         start("spin").vsock_connect(1)
+
+
+@pytest.fixture
+def peers(monkeypatch: pytest.MonkeyPatch) -> List[socket.socket]:
+    """What the guest would have: the library's answer to vsock_connect is the other end."""
+    made: List[socket.socket] = []
+
+    def answer(vm: Any, port: int, flags: int, timeout_ms: int, cancel: Any, fd: Any, error: Any) -> int:
+        ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET if flags else socket.SOCK_STREAM)
+        ours.setblocking(False)
+        fd._obj.value = ours.detach()
+        made.append(theirs)
+        return 0
+
+    monkeypatch.setattr(_ffi.lib, "capsa_vm_vsock_connect", answer, raising=False)
+    return made
+
+
+def test_a_connection_is_a_socket(start: Start, peers: List[socket.socket]) -> None:
+    vm = start("spin", vsock=True)
+    with vm.vsock_connect(1024, timeout=PATIENCE) as stream:
+        assert stream.port == 1024 and stream.type == socket.SOCK_STREAM and stream.getblocking()
+        with peers[0]:
+            peers[0].sendall(b"hello\n")
+            peers[0].shutdown(socket.SHUT_WR)
+            with stream.makefile("rb") as file:
+                assert file.read() == b"hello\n"
+            stream.sendall(b"x")
+    with vm.vsock_connect(1024, seqpacket=True) as stream, peers[1]:
+        peers[1].send(b"one")
+        peers[1].send(b"two")
+        assert stream.type == socket.SOCK_SEQPACKET and (stream.recv(9), stream.recv(9)) == (b"one", b"two")
+
+
+def test_connections_of_tasks(start: Start, peers: List[socket.socket]) -> None:
+    async def main() -> None:
+        vm = aio.VM(start("spin", vsock=True))
+        reader, writer = await vm.open_vsock(1024)
+        peers[0].sendall(b"hello\n")
+        assert await reader.readline() == b"hello\n"
+        writer.write(b"answer\n")
+        await writer.drain()
+        assert await asyncio.get_running_loop().run_in_executor(None, peers[0].recv, 7) == b"answer\n"
+        writer.close()
+        await writer.wait_closed()
+        assert peers[0].recv(1) == b""
+        peers[0].close()
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
