@@ -135,6 +135,24 @@ def test_ctrl_c_ends_a_program_as_it_should(kvm: None, guest_elf: str) -> None:
     assert child.returncode == -signal.SIGINT and errors.rstrip().endswith(b"KeyboardInterrupt")
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_handlers_run_on_the_alternate_stack(before: bool) -> None:
+    done = run(f"""
+        import signal, sys, capsa
+        from capsa import _signals
+        if not {before}:
+            capsa.version()
+        signal.signal(signal.SIGUSR2, lambda *_: print("called"))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        capsa.version()
+        print(_signals.on_stack(signal.SIGUSR2), _signals.on_stack(signal.SIGINT))
+        _signals.put_on_stack(signal.SIGUSR2)
+        signal.raise_signal(signal.SIGUSR2)
+        print(callable(signal.signal(signal.SIGUSR2, signal.SIG_DFL)), signal.getsignal(signal.SIGTERM).name)
+    """)
+    assert done.stdout.split() == ["True", "True", "called", "True", "SIG_IGN"], done.stdout
+
+
 def test_a_handler_of_sigpipe_and_faulthandler_stay(kvm: None) -> None:
     done = run("""
         import faulthandler, os, capsa

@@ -17,6 +17,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p
 from typing import Any, Callable, ClassVar, Dict, Optional, Tuple, Type, TypeVar, Union
 
 from . import _bindings as c
+from ._signals import watch_handlers
 from .errors import CapsaError, HandleError, InvalidArgumentError, LibraryError, make
 
 SONAME = "libcapsa.so.0"
@@ -68,6 +69,7 @@ class Library(c.Functions):
         with self._lock:
             if self._loaded is None:
                 self._loaded = load(library_path())
+                watch_handlers()
             function: Callable[..., Any] = self._loaded[name]
             function.restype, function.argtypes = prototype  # type: ignore[attr-defined]
         setattr(self, name, function)
