@@ -20,8 +20,9 @@ export CAPSA_TEST_GUEST="$work/guest.elf" MYPYPATH="$here/tests:$here/backend"
 unset CAPSA_LIBRARY PYTHONPATH
 tests/abi/guest/build.sh "$CAPSA_TEST_GUEST"
 cd "$here"
-"$python" -m flake8 --max-line-length 120 --exclude _bindings.py src tests backend tools ../../examples/python
-for each in "-p capsa" tests backend tools ../../examples/python; do
+"$python" -m flake8 --max-line-length 120 --exclude _bindings.py src tests backend tools \
+    ../../examples/python ../../tests/bench
+for each in "-p capsa" tests backend tools ../../examples/python ../../tests/bench/python.py; do
     # shellcheck disable=SC2086 # two words
     "$python" -m mypy --strict --no-error-summary --cache-dir "$work/mypy" $each
 done

@@ -118,7 +118,9 @@ def test_after_the_end(start: Start) -> None:
         with pytest.raises(capsa.ClosedError):
             call()
     assert console.read() == b"ready\n"
+    assert repr(console) == "<Console>"
     console.close()
+    assert repr(console) == "<Console closed>"
     with pytest.raises(capsa.HandleError, match="this Console has been closed"):
         console.read()
 

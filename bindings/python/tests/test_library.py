@@ -38,6 +38,10 @@ def test_the_package_as_a_program_is_the_doctor() -> None:
     done = subprocess.run([sys.executable, "-m", "capsa"], stdout=subprocess.PIPE, universal_newlines=True)
     assert "kvm" in done.stdout and capsa.version() in done.stdout
     assert done.returncode == (0 if capsa.doctor()["ok"] else 1)
+    without = {**os.environ, "CAPSA_LIBRARY": "/no/such/library"}
+    done = subprocess.run([sys.executable, "-m", "capsa"], env=without, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    assert done.returncode == 2 and done.stderr.startswith("libcapsa cannot be loaded: /no/such/library")
 
 
 def test_status_names() -> None:

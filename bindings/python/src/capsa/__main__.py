@@ -3,12 +3,16 @@ from __future__ import annotations
 
 import sys
 
-from . import doctor, version
+from . import LibraryError, doctor, version
 
 
 def main() -> int:
-    """Prints the report; 0 when a backend is usable."""
-    report = doctor()
+    """Prints the report; 0 when a backend is usable, 2 without the library."""
+    try:
+        report = doctor()
+    except LibraryError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(f"libcapsa {version()} on {report.get('platform', 'this host')}")
     for backend in report["backends"]:
         print(f"  {backend['name']}: " + ("usable" if backend["usable"] else backend.get("problem", "not usable")))

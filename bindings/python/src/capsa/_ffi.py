@@ -151,6 +151,9 @@ class Handle:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}{' closed' if self.closed else ''}>"
+
 
 def handle_of(kind: Type[Handle], value: Optional[Handle]) -> Any:
     """The pointer of an optional object of that kind."""

@@ -231,7 +231,7 @@ class Builder(Handle):
             raise
 
     def __repr__(self) -> str:
-        return "<Builder closed>" if self.closed else f"<Builder {self.to_json()}>"
+        return super().__repr__() if self.closed else f"<Builder {self.to_json()}>"
 
 
 def boot(kernel: Path, initrd: Optional[Path] = None, **description: Any) -> VM:

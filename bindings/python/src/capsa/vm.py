@@ -244,7 +244,7 @@ class VM(Handle):
 
     def __repr__(self) -> str:
         if self.closed:
-            return "<VM closed>"
+            return super().__repr__()
         state = self.state
         return f"<VM {state.name.lower() if isinstance(state, State) else state}>"
 
