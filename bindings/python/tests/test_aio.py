@@ -190,6 +190,16 @@ def test_closing_ends_waits(describe: Describe) -> None:
     run(main())
 
 
+def test_consoles_may_be_forgotten(describe: Describe) -> None:
+    async def main() -> None:
+        async with aio.boot(describe("print:ready spin")) as vm:
+            await vm.console().expect("ready")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(vm.console().expect("never"), 0.01)
+
+    run(main())
+
+
 def test_stops(describe: Describe) -> None:
     async def main() -> None:
         async with aio.boot(describe("print:ready button off")) as vm, vm.console() as console:

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from typing import TYPE_CHECKING, AsyncIterator, Callable, Optional, Set, TypeVar
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Optional, Set, TypeVar
 
-from .._ffi import Bytes
+from .._ffi import Bytes, fd_from, lib
 from .._wait import Cancel
 from ..console import LineSplitter, Pattern
 from ..errors import CallTimeoutError, ClosedError
@@ -30,7 +31,8 @@ class Console:
         self.sync = vm.sync.console()
         """the same console for calls that do not wait"""
         self._lock: Optional[asyncio.Lock] = None
-        self._bell: Optional[socket.socket] = None
+        self._bell: Optional[int] = None
+        self._close_bell: Any = None  # a weakref.finalize, which is generic for some checkers only
         self._waiter: Optional[asyncio.Task[Set[int]]] = None
 
     async def read(self, size: int = 65536) -> bytes:
@@ -95,8 +97,8 @@ class Console:
         self.sync.close()
         if self._waiter is not None:
             self._waiter.cancel()
-        elif self._bell is not None:
-            self._bell.close()
+        elif self._close_bell is not None:
+            self._close_bell()
 
     async def __aenter__(self) -> Console:
         return self
@@ -120,22 +122,22 @@ class Console:
     async def _output(self) -> bool:
         """Waits for output; False at the end of it."""
         if self._bell is None:
-            self._bell = self.sync.socket()
-            self._bell.setblocking(False)
-        self._waiter = asyncio.ensure_future(readable(self._bell.fileno()))
+            self._bell = fd_from(lib.capsa_console_fd, self.sync._handle)
+            self._close_bell = weakref.finalize(self, os.close, self._bell)
+        self._waiter = asyncio.ensure_future(readable(self._bell))
         try:
             await self._waiter
         except asyncio.CancelledError:
-            if self.sync.closed:
-                raise ClosedError("the console was closed while a task waited for its output") from None
-            raise
+            if not self.sync.closed:
+                raise
         finally:
             self._waiter.cancel()
             self._waiter = None
-            if self.sync.closed:
-                self._bell.close()
+        if self.sync.closed:
+            self._close_bell()
+            raise ClosedError("the console was closed while a task waited for its output")
         try:
-            while self._bell.recv(1 << 16):
+            while os.read(self._bell, 1 << 16):
                 pass
         except BlockingIOError:
             return True
