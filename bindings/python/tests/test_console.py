@@ -60,6 +60,9 @@ def test_patterns_that_are_none(start: Start) -> None:
         console.expect(timeout=0)
     with pytest.raises(capsa.InvalidArgumentError):
         console.expect(*["x"] * 65, timeout=0)
+    for size in (0, -1, 1 << 31):
+        with pytest.raises(capsa.InvalidArgumentError):
+            console.read(size, 0)
     with pytest.raises(capsa.InvalidArgumentError):
         console.resize(0, 24)
     with pytest.raises(capsa.InvalidArgumentError):

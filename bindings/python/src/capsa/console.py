@@ -40,8 +40,8 @@ class Console(Handle):
     def read(
         self, size: int = 65536, timeout: Optional[float] = None, *, cancel: Optional[Cancel] = None
     ) -> bytes:
-        """Waits for output and reads up to size bytes of it; ``b""`` is the end."""
-        buffer = ctypes.create_string_buffer(max(1, unsigned(size, 31, "size")))
+        """Waits for output and reads up to size bytes of it, at least 1; ``b""`` is the end."""
+        buffer = ctypes.create_string_buffer(unsigned(size, 31, "size"))
         length = c_size_t()
         patiently(timeout, lambda ms: call(
             lib.capsa_console_read, self._handle, ms, handle_of(Cancel, cancel), buffer, len(buffer), byref(length)))
