@@ -241,7 +241,21 @@ def test_events_may_be_left(describe: Describe) -> None:
                 if event.value == capsa.State.RUNNING:
                     break
             await cancelled(events.__anext__())
+            waiting = [asyncio.ensure_future(events.__anext__()) for _ in range(2)]
+            await asyncio.sleep(0.01)
             events.close()
+            for task in waiting:
+                with pytest.raises(StopAsyncIteration):
+                    await task
+            assert [event async for event in events] == []
+            two = [asyncio.ensure_future(_all(vm.events())) for _ in range(2)]
+            await asyncio.sleep(0)
+            await vm.kill()
+            first, second = await asyncio.gather(*two)
+            assert [e.type for e in first + second].count(capsa.EventType.EXITED) == 1
+
+    async def _all(events: aio.Events) -> List[capsa.Event]:
+        return [event async for event in events]
 
     run(main())
 

@@ -1,6 +1,7 @@
 """Sockets between guest and host (AF_VSOCK), as sockets of Python."""
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -87,12 +88,10 @@ class VsockListener:
             return
         waker = self.socket.dup()
         self.socket.close()
-        with waker:
+        with waker, contextlib.suppress(OSError):
             waker.shutdown(socket.SHUT_RDWR)
-        try:
+        with contextlib.suppress(CapsaError):  # the machine has ended, or somebody else has freed the port
             self.vm.vsock_unlisten(self.port)
-        except CapsaError:
-            pass  # the machine has ended, or somebody else has freed the port
 
     def __enter__(self) -> VsockListener:
         return self

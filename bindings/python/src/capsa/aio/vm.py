@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import weakref
 from typing import Any, Dict, Generator, Optional, Tuple, Union
 
@@ -25,23 +27,36 @@ class Events:
     def __init__(self, vm: sync.VM) -> None:
         self._vm = vm
         self._fd = vm.event_fd()
-        self._finalizer = weakref.finalize(self, os.close, self._fd)
+        self._finalizer = weakref.finalize(self, _hang_up, self._fd)
 
     def __aiter__(self) -> Events:
         return self
 
     async def __anext__(self) -> Event:
-        while True:
+        while self._finalizer.alive:
             try:
                 return self._vm.next_event(0)
             except CallTimeoutError:
-                await readable(self._fd)
+                pass
             except ClosedError:
-                raise StopAsyncIteration from None
+                break
+            # A descriptor of its own, so that any number of tasks may wait.
+            fd = os.dup(self._fd)
+            try:
+                await readable(fd)
+            finally:
+                os.close(fd)
+        raise StopAsyncIteration
 
     def close(self) -> None:
-        """Closes the descriptor on which it waits."""
+        """Ends the iteration, also for tasks that wait. Events that were not taken are there for others."""
         self._finalizer()
+
+
+def _hang_up(fd: int) -> None:
+    """Closes a socket so that those who wait with copies of its descriptor see the end."""
+    with socket.socket(fileno=fd) as stream, contextlib.suppress(OSError):
+        stream.shutdown(socket.SHUT_RDWR)
 
 
 class VM:
