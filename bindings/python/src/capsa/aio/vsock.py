@@ -1,6 +1,7 @@
 """Sockets between guest and host for asyncio."""
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import AsyncIterator
 
@@ -33,12 +34,12 @@ class VsockListener:
             if ended:
                 raise ClosedError(f"no connection waits at port {self.sync.port}, and the machine has ended")
             # Descriptors of its own, so that any number of tasks may wait.
-            listening, exit_fd = os.dup(self.sync.fileno()), self.sync.vm.exit_fd()
-            try:
+            with contextlib.ExitStack() as stack:
+                exit_fd = self.sync.vm.exit_fd()
+                stack.callback(os.close, exit_fd)
+                listening = os.dup(self.sync.fileno())
+                stack.callback(os.close, listening)
                 ended = exit_fd in await readable(listening, exit_fd)
-            finally:
-                os.close(listening)
-                os.close(exit_fd)
 
     async def __aiter__(self) -> AsyncIterator[VsockStream]:
         """The connections as they come, to the end of the machine."""
