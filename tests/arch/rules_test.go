@@ -79,6 +79,8 @@ var rules = []rule{
 	{folder: "internal/net/dhcp", own: []string{"internal/net/ether"}, alone: true},
 	{folder: "internal/net/dhcp6", own: []string{"internal/net/ether"}, alone: true},
 	{folder: "internal/net/link", alone: true},
+	{folder: "internal/net/pcap", own: []string{"internal/net/link", "internal/safe"}},
+	{folder: "internal/net/shaper", alone: true},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
