@@ -1,0 +1,29 @@
+'use strict';
+// What failed calls throw.
+
+const native = require('./native.cjs');
+
+/** A call of the library that failed. The addon makes them; see index.d.ts for the fields. */
+class CapsaError extends Error {
+  constructor(fields) {
+    super(fields.message);
+    for (const name of ['code', 'class', 'status', 'hint', 'component', 'consoleTail']) {
+      if (fields[name] !== undefined) this[name] = fields[name];
+    }
+    if (fields.errno) this.errno = fields.errno;
+    if (fields.detail) this.detail = JSON.parse(fields.detail);
+  }
+
+  /** Every problem of a description that could not be built. */
+  get problems() {
+    return this.detail?.problems ?? [];
+  }
+}
+Object.defineProperty(CapsaError.prototype, 'name', { value: 'CapsaError', configurable: true, writable: true });
+
+native.setErrorClass(CapsaError);
+
+/** Whether an error is the library's and of a class, such as 'CAPSA_E_TIMEOUT'. */
+const isClass = (error, name) => error instanceof CapsaError && error.class === name;
+
+module.exports = { CapsaError, isClass };

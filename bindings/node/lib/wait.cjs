@@ -1,0 +1,79 @@
+'use strict';
+// Calls that wait: timeouts, abort signals, and stack traces that lead to the caller.
+
+const net = require('node:net');
+const native = require('./native.cjs');
+
+/** Milliseconds for the library: undefined and Infinity are for ever. */
+function milliseconds(timeout, name = 'timeout') {
+  if (timeout === undefined || timeout === null || timeout === Infinity) return -1;
+  if (typeof timeout !== 'number') throw new TypeError(`${name} must be a number of milliseconds`);
+  if (!(timeout >= 0)) throw new RangeError(`${name} must be at least 0 milliseconds`);
+  return Math.ceil(timeout);
+}
+
+/** Rejects what is no AbortSignal, and throws the reason of one that was aborted. */
+function checkSignal(signal) {
+  if (signal === undefined || signal === null) return;
+  if (typeof signal !== 'object' || typeof signal.addEventListener !== 'function') {
+    throw new TypeError('signal must be an AbortSignal');
+  }
+  if (signal.aborted) throw signal.reason;
+}
+
+/**
+ * Awaits a promise of the addon, whose errors were made where no function of JavaScript ran: here they get the stack of
+ * the functions that await.
+ */
+async function traced(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    Error.captureStackTrace(error);
+    throw error;
+  }
+}
+
+/**
+ * Makes a waiting call, call(timeout, cancel), which an AbortSignal ends with the signal's reason.
+ */
+async function waiting({ timeout, signal } = {}, call) {
+  const ms = milliseconds(timeout);
+  checkSignal(signal);
+  if (!signal) return traced(call(ms, undefined));
+  const cancel = native.cancelNew();
+  const abort = () => native.cancelTrigger(cancel);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await traced(call(ms, cancel));
+  } catch (error) {
+    if (signal.aborted && error.class === 'CAPSA_E_CANCELLED') throw signal.reason;
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    native.cancelFree(cancel);
+  }
+}
+
+/** A socket that only reads a descriptor, which it owns. */
+const reader = (fd) => new net.Socket({ fd, readable: true, writable: false });
+
+/** Waits for the end of a descriptor, the timeout or the signal, whichever is first. Owns the descriptor. */
+function untilEnd(fd, timeout, signal) {
+  const socket = reader(fd);
+  return new Promise((resolve, reject) => {
+    const timer = timeout < 0 ? undefined : setTimeout(done, timeout);
+    const abort = () => done(signal.reason);
+    function done(error) {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+      socket.destroy();
+      if (error) reject(error);
+      else resolve();
+    }
+    socket.on('error', done).on('end', () => done()).resume();
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}
+
+module.exports = { milliseconds, checkSignal, traced, waiting, reader, untilEnd };
