@@ -5,7 +5,7 @@ const { fileURLToPath } = require('node:url');
 const native = require('./native.cjs');
 const devices = require('./devices.cjs');
 const { checkSignal, traced } = require('./wait.cjs');
-const { VM, adopt } = require('./vm.cjs');
+const { adopt } = require('./vm.cjs');
 
 /** A path of an option: a string, or a file: URL. */
 const path = (value) => (value instanceof URL ? fileURLToPath(value) : value);
@@ -128,9 +128,13 @@ class Builder {
   }
 
   disk(image, options = {}) {
-    const native_ = devices.disk(options);
-    native_.overlay = path(native_.overlay);
-    native.builderAddDisk(this.#handle, path(image), native_);
+    const { overlay, scratchDir, backingDirs, ...rest } = devices.disk(options);
+    native.builderAddDisk(this.#handle, path(image), {
+      ...rest,
+      overlay: path(overlay),
+      scratchDir: path(scratchDir),
+      backingDirs: backingDirs?.map(path),
+    });
     return this;
   }
 
@@ -194,9 +198,5 @@ class Builder {
     native.builderFree(this.#handle);
   }
 }
-
-VM.start = function start({ signal, startTimeout, ...options } = {}) {
-  return new Builder(options).start({ signal, timeout: startTimeout });
-};
 
 module.exports = { Builder };

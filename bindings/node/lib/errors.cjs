@@ -7,9 +7,11 @@ const native = require('./native.cjs');
 class CapsaError extends Error {
   constructor(fields) {
     super(fields.message);
-    for (const name of ['code', 'class', 'status', 'hint', 'component', 'consoleTail']) {
+    for (const name of ['code', 'status', 'hint', 'component', 'consoleTail']) {
       if (fields[name] !== undefined) this[name] = fields[name];
     }
+    // Mostly the code again: not worth a line wherever errors are printed.
+    Object.defineProperty(this, 'class', { value: fields.class, configurable: true, writable: true });
     if (fields.errno) this.errno = fields.errno;
     if (fields.detail) this.detail = JSON.parse(fields.detail);
   }

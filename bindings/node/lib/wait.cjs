@@ -4,6 +4,9 @@
 const net = require('node:net');
 const native = require('./native.cjs');
 
+/** The longest that setTimeout can, 24 days; longer timeouts are for ever. */
+const maxTimer = 2 ** 31 - 1;
+
 /** Milliseconds for the library: undefined and Infinity are for ever. */
 function milliseconds(timeout, name = 'timeout') {
   if (timeout === undefined || timeout === null || timeout === Infinity) return -1;
@@ -62,7 +65,7 @@ const reader = (fd) => new net.Socket({ fd, readable: true, writable: false });
 function untilEnd(fd, timeout, signal) {
   const socket = reader(fd);
   return new Promise((resolve, reject) => {
-    const timer = timeout < 0 ? undefined : setTimeout(done, timeout);
+    const timer = timeout < 0 || timeout > maxTimer ? undefined : setTimeout(done, timeout);
     const abort = () => done(signal.reason);
     function done(error) {
       clearTimeout(timer);

@@ -49,7 +49,7 @@ void *handle_get(napi_env env, napi_value v, kind k);
 /* As handle_get, but undefined and null are NULL without an exception: *ok tells. */
 void *handle_get_optional(napi_env env, napi_value v, kind k, bool *ok);
 
-/* Frees what a handle owns now. */
+/* Frees what a handle owns now. The library answers CAPSA_E_HANDLE to calls with it from then on. */
 void handle_close(napi_env env, napi_value v, kind k);
 
 /* Frees everything that an ending environment owns; its jobs have ended. */

@@ -104,7 +104,7 @@ void handle_close(napi_env env, napi_value v, kind k) {
     void *data = NULL, *token = handle_get(env, v, k);
 
     if (!token || napi_unwrap(env, v, &data) != napi_ok) return;
-    ((handle *)data)->token = NULL;
+    if (k == KIND_PACKET) ((handle *)data)->token = NULL; /* the number will be another file's */
     free_token(k, token);
 }
 

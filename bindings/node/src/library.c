@@ -8,11 +8,6 @@ static napi_value version(napi_env env, napi_callback_info info) {
     return new_text(env, capsa_version_string());
 }
 
-static napi_value version_number(napi_env env, napi_callback_info info) {
-    (void)info;
-    return new_number(env, capsa_version());
-}
-
 /* abiVersions() -> [the library's, the one this addon was compiled for] */
 static napi_value abi_versions(napi_env env, napi_callback_info info) {
     napi_value pair;
@@ -101,7 +96,6 @@ static napi_value cancel_free(napi_env env, napi_callback_info info) {
 bool library_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
         METHOD("version", version),
-        METHOD("versionNumber", version_number),
         METHOD("abiVersions", abi_versions),
         METHOD("has", has),
         METHOD("doctor", doctor),
