@@ -1,6 +1,7 @@
 'use strict';
 // What failed calls throw.
 
+const { getSystemErrorName } = require('node:util');
 const native = require('./native.cjs');
 
 /** A call of the library that failed. The addon makes them; see index.d.ts for the fields. */
@@ -12,7 +13,10 @@ class CapsaError extends Error {
     }
     // Mostly the code again: not worth a line wherever errors are printed.
     Object.defineProperty(this, 'class', { value: fields.class, configurable: true, writable: true });
-    if (fields.errno) this.errno = fields.errno;
+    if (fields.errno) {
+      this.errno = -fields.errno; // as Node's own errors have it
+      this.syscallCode = getSystemErrorName(-fields.errno);
+    }
     if (fields.detail) this.detail = JSON.parse(fields.detail);
   }
 

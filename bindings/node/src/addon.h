@@ -66,6 +66,8 @@ napi_value throw_status(napi_env env, capsa_status status, capsa_error *err);
 
 /* Throws what a failed call of Node-API left, or a general error. */
 napi_value throw_napi(napi_env env);
+
+/* Throws the error of a system call. */
 napi_value throw_errno(napi_env env, const char *call, int number);
 
 #define NAPI(call)                                                                                                    \

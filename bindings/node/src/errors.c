@@ -1,6 +1,7 @@
 /* errors.c - errors of the library as objects of JavaScript. */
 #include "addon.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The fields of a CapsaError. Strings that are empty are left out. */
@@ -56,15 +57,17 @@ napi_value throw_napi(napi_env env) {
 }
 
 napi_value throw_errno(napi_env env, const char *call, int number) {
-    napi_value message, error;
-    char text[160] = "";
+    const char *name = strerrorname_np(number);
+    napi_value code, message, error;
+    char text[160];
 
-    strncat(text, call, 40);
-    strncat(text, ": ", 3);
-    strncat(text, strerror(number), 100);
+    if (!name) name = "EUNKNOWN";
+    snprintf(text, sizeof text, "%s: %s, %s", name, strerror(number), call); /* as Node's own errors are */
+    NAPI(napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &code));
     NAPI(napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message));
-    NAPI(napi_create_error(env, NULL, message, &error));
-    if (!put_number(env, error, "errno", -number)) return throw_napi(env); /* negative, as Node's own are */
+    NAPI(napi_create_error(env, code, message, &error));
+    if (!put_number(env, error, "errno", -number) || !put(env, error, "syscall", new_text(env, call)))
+        return throw_napi(env);
     napi_throw(env, error);
     return NULL;
 }
