@@ -8,12 +8,19 @@ const { checkSignal, reader } = require('./wait.cjs');
 /** Names of EventEmitter's own. */
 const own = ['newListener', 'removeListener'];
 
+/** An exit record as programs see it, from the library's JSON. */
+function exitRecord({ cause_code, code, signal, uptime_ns, panic_text, detail, error }) {
+  const exit = { cause: names.name(names.causes, cause_code), code, signal, uptimeMs: uptime_ns / 1e6 };
+  for (const [name, text] of Object.entries({ panicText: panic_text, detail, fault: error })) if (text) exit[name] = text;
+  return exit;
+}
+
 /** An event as programs see it. */
-function describe({ type, timeMs, value, json }, exit) {
-  const { type: _type, time: _time, exit: _exit, state: _state, lost: _lost, ...details } = JSON.parse(json);
+function describe({ type, timeMs, value, json }) {
+  const { type: _type, time: _time, exit, state: _state, lost: _lost, ...details } = JSON.parse(json);
   const event = { type: names.name(names.events, type), time: new Date(timeMs), ...details };
   if (event.type === 'state') event.state = names.name(names.states, value);
-  if (event.type === 'exit') event.exit = exit() ?? { cause: names.name(names.causes, value) };
+  if (event.type === 'exit') event.exit = exitRecord(exit);
   if (event.type === 'lost') event.lost = value;
   if (event.type === 'unknown') event.number = type;
   return event;
@@ -26,15 +33,13 @@ function describe({ type, timeMs, value, json }, exit) {
 class Events {
   #emitter;
   #handle;
-  #exit;
   #socket;
   #iterators = new Set();
   #ended = false;
 
-  constructor(emitter, handle, exit) {
+  constructor(emitter, handle) {
     this.#emitter = emitter;
     this.#handle = handle;
-    this.#exit = exit;
     emitter.on('newListener', (name) => own.includes(name) || this.#open());
     emitter.on('removeListener', () => this.#closeIfUnheard());
   }
@@ -52,6 +57,11 @@ class Events {
     this.#socket = undefined;
   }
 
+  /** Whether anybody listens. */
+  get heard() {
+    return this.#socket !== undefined;
+  }
+
   /** Fetches everything that is there: only then does the descriptor tell of more. */
   drain() {
     if (!this.#socket) return;
@@ -62,7 +72,7 @@ class Events {
         this.end();
         return;
       }
-      this.#deliver(describe(raw, this.#exit));
+      this.#deliver(describe(raw));
       if (!this.#socket) return; // a listener has gone
     }
   }
@@ -154,4 +164,4 @@ class Iterator {
   }
 }
 
-module.exports = { Events };
+module.exports = { Events, exitRecord };

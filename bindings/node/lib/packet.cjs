@@ -93,6 +93,7 @@ class PacketAcceptor {
   }
 
   async #run(accept) {
+    await undefined; // first the caller listens
     while (!this.#closed) {
       const fd = native.packetAccept(this.#packet);
       if (fd !== undefined) {

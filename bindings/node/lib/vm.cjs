@@ -6,7 +6,8 @@ const native = require('./native.cjs');
 const names = require('./names.cjs');
 const { milliseconds, checkSignal, traced, waiting, untilEnd } = require('./wait.cjs');
 const { Console } = require('./console.cjs');
-const { Events } = require('./events.cjs');
+const { isClass } = require('./errors.cjs');
+const { Events, exitRecord } = require('./events.cjs');
 const { Vsock } = require('./vsock.cjs');
 const { forgotten } = require('./forgotten.cjs');
 
@@ -25,7 +26,7 @@ class VM extends EventEmitter {
     super();
     this.#handle = handle;
     this.#name = name || '';
-    this.#events = new Events(this, handle, () => this.exit);
+    this.#events = new Events(this, handle);
     forgotten.register(this, { handle, name: this.#name }, this);
   }
 
@@ -66,17 +67,20 @@ class VM extends EventEmitter {
   }
 
   get exit() {
-    if (!['stopped', 'failed'].includes(this.state)) return undefined;
-    const { error, ...exit } = this.#exit();
-    return exit;
+    try {
+      const { error, ...exit } = this.#exit();
+      return exit;
+    } catch (error) {
+      if (isClass(error, 'CAPSA_E_TIMEOUT')) return undefined; // it has not ended
+      throw error;
+    }
   }
 
+  /** The exit record, with the error of a guest that never came up. */
   #exit() {
-    const { cause, error, ...info } = native.vmExit(this.#handle);
-    const { panic_text: panicText, detail, error: fault } = JSON.parse(native.vmExitJson(this.#handle));
-    const exit = { cause: names.name(names.causes, cause), ...info };
-    for (const [name, value] of Object.entries({ panicText, detail, fault, error })) if (value) exit[name] = value;
-    return exit;
+    const { error } = native.vmExit(this.#handle);
+    const exit = exitRecord(JSON.parse(native.vmExitJson(this.#handle)));
+    return error ? { ...exit, error } : exit;
   }
 
   async stop({ grace, signal } = {}) {
@@ -113,9 +117,12 @@ class VM extends EventEmitter {
 
   async #close() {
     forgotten.unregister(this);
-    this.#events.drain();
-    await native.vmFree(this.#handle);
+    if (this.#events.heard) {
+      await native.vmKill(this.#handle); // so that the last events can be fetched
+      this.#events.drain();
+    }
     this.#events.end();
+    await native.vmFree(this.#handle);
   }
 
   // ---- What it has

@@ -16,11 +16,8 @@ static napi_value state(napi_env env, napi_callback_info info) {
     return new_number(env, n);
 }
 
-/*
- * vmExit(vm) -> { cause, code, signal, uptimeMs, error? } of a machine that has ended, where error is the CapsaError of a
- * guest that never came up. Throws CAPSA_E_TIMEOUT when it has not.
- */
-static napi_value exit_record(napi_env env, napi_callback_info info) {
+/* vmExit(vm) -> { error? }: the CapsaError of a guest that never came up. Throws CAPSA_E_TIMEOUT before the end. */
+static napi_value exit_error(napi_env env, napi_callback_info info) {
     capsa_exit_info exit = CAPSA_EXIT_INFO_INIT;
     capsa_error *err = NULL;
     napi_value args[1], o;
@@ -29,12 +26,8 @@ static napi_value exit_record(napi_env env, napi_callback_info info) {
     if (!vm) return NULL;
     capsa_status status = capsa_vm_wait(vm, 0, NULL, &exit, &err);
     if (status && exit.cause == CAPSA_CAUSE_NONE) return throw_status(env, status, err);
-    napi_value error = status ? error_new(env, status, err) : NULL;
     NAPI(napi_create_object(env, &o));
-    if (!put_number(env, o, "cause", exit.cause) || !put_number(env, o, "code", exit.code) ||
-        !put_number(env, o, "signal", exit.signal) || !put_ms(env, o, "uptimeMs", exit.uptime_ns) ||
-        (error && !put(env, o, "error", error)))
-        return throw_napi(env);
+    if (status && !put(env, o, "error", error_new(env, status, err))) return throw_napi(env);
     return o;
 }
 
@@ -129,7 +122,7 @@ static napi_value console(napi_env env, napi_callback_info info) {
 bool vm_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
         METHOD("vmState", state),
-        METHOD("vmExit", exit_record),
+        METHOD("vmExit", exit_error),
         METHOD("vmExitJson", exit_json),
         METHOD("vmStatsJson", stats_json),
         METHOD("vmMetrics", metrics),

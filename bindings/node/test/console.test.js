@@ -52,7 +52,7 @@ test('expressions of JavaScript', kvm, async (t) => {
 test('a pattern that is none', kvm, async (t) => {
   const vm = await start(t, 'spin');
   const error = await fails('CAPSA_E_INVALID_ARG', () => vm.console.expect(/(?=ahead)/));
-  assert.match(error.message, /ahead/);
+  assert.match(error.message, /\(\?=/);
   await fails('CAPSA_E_INVALID_ARG', () => vm.console.expect([]));
   await fails('CAPSA_E_INVALID_ARG', () => vm.console.expect(/x*/));
   await assert.rejects(vm.console.expect(7), TypeError);

@@ -85,10 +85,10 @@ test('a worker that is terminated takes its machines along', kvm, async (t) => {
         globalThis.vm = await VM.start(${options});
         vm.on('event', () => {});
         vm.console.resume();
+        await vm.console.expect('up');
         vm.console.expect('never');
         vm.wait();
         vm.stop({ grace: Infinity });
-        await vm.console.expect('up');
         const more = () => new Builder(${spin}).build().then(more);
         more();
         parentPort.postMessage('up');\`);
