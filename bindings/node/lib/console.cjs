@@ -98,7 +98,7 @@ class Console extends Duplex {
     return { status, output: bytes.toString(), bytes, missing };
   }
 
-  async take({ size = 65536, ...options } = {}) {
+  async receive({ size = 65536, ...options } = {}) {
     return waiting(options, (timeout, cancel) => native.consoleRead(this.#handle, size, timeout, cancel));
   }
 

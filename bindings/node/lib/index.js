@@ -4,4 +4,3 @@ import capsa from './index.cjs';
 export const {
   Builder, CapsaError, Console, PacketSocket, VM, VsockListener, doctor, has, metrics, version,
 } = capsa;
-export default capsa;

@@ -78,7 +78,7 @@ class VM extends EventEmitter {
 
   /** The exit record, with the error of a guest that never came up. */
   #exit() {
-    const { error } = native.vmExit(this.#handle);
+    const { error } = native.vmExitError(this.#handle);
     const exit = exitRecord(JSON.parse(native.vmExitJson(this.#handle)));
     return error ? { ...exit, error } : exit;
   }

@@ -16,7 +16,7 @@ static napi_value state(napi_env env, napi_callback_info info) {
     return new_number(env, n);
 }
 
-/* vmExit(vm) -> { error? }: the CapsaError of a guest that never came up. Throws CAPSA_E_TIMEOUT before the end. */
+/* vmExitError(vm) -> { error? }: the CapsaError of a guest that never came up. Throws CAPSA_E_TIMEOUT before the end. */
 static napi_value exit_error(napi_env env, napi_callback_info info) {
     capsa_exit_info exit = CAPSA_EXIT_INFO_INIT;
     capsa_error *err = NULL;
@@ -122,7 +122,7 @@ static napi_value console(napi_env env, napi_callback_info info) {
 bool vm_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
         METHOD("vmState", state),
-        METHOD("vmExit", exit_error),
+        METHOD("vmExitError", exit_error),
         METHOD("vmExitJson", exit_json),
         METHOD("vmStatsJson", stats_json),
         METHOD("vmMetrics", metrics),

@@ -17,11 +17,11 @@ test('output is there for any number of readers, and after the end', kvm, async 
   const late = vm.openConsole();
   assert.equal((await late.expect(/t.o/)).text, 'two');
   await vm.close();
-  assert.equal(String(await late.take()), '\n');
-  assert.equal((await late.take()).length, 0);
+  assert.equal(String(await late.receive()), '\n');
+  assert.equal((await late.receive()).length, 0);
   await fails('CAPSA_E_CLOSED', () => late.expect('more'));
   late.close();
-  await fails('CAPSA_E_HANDLE', () => late.take());
+  await fails('CAPSA_E_HANDLE', () => late.receive());
 });
 
 test('expect takes the earliest match', kvm, async (t) => {
@@ -64,7 +64,7 @@ test('a timeout loses nothing', kvm, async (t) => {
   const error = await fails('CAPSA_E_TIMEOUT', () => vm.console.expect('ping', { timeout: 20 }));
   assert.match(error.stack, /console\.test\.js/);
   assert.equal((await vm.console.expect('ready\n')).before, '');
-  await fails('CAPSA_E_TIMEOUT', () => vm.console.take({ timeout: 20 }));
+  await fails('CAPSA_E_TIMEOUT', () => vm.console.receive({ timeout: 20 }));
   vm.console.write('ping');
   await vm.console.expect('ping', { timeout: 30_000 });
 });

@@ -92,7 +92,7 @@ test('waits end with their signal', kvm, async (t) => {
     stop: (signal) => vm.stop({ grace: Infinity, signal }),
     stopInStages: (signal) => vm.stopInStages({ powerButton: Infinity, kill: 0, signal }),
     expect: (signal) => vm.console.expect('never', { signal }),
-    take: (signal) => vm.console.take({ signal }),
+    receive: (signal) => vm.console.receive({ signal }),
     run: (signal) => vm.console.run('true', { signal }),
     connect: (signal) => vm.vsock.connect(1, { signal }),
   };
