@@ -24,8 +24,11 @@ static void cleanup(void *data) {
 }
 
 static void finalize(napi_env env, void *data, void *hint) {
-    (void)env, (void)hint;
-    free(data);
+    addon *a = data;
+
+    (void)hint;
+    if (a->error_class) napi_delete_reference(env, a->error_class);
+    free(a);
 }
 
 /* setErrorClass(constructor): what failed calls throw. */
