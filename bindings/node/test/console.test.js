@@ -1,12 +1,14 @@
 // The console: stream, lines, expect, and the keys.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import fs from 'node:fs/promises';
-import { test } from 'node:test';
+import { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { Readable, Writable } from 'node:stream';
-import { fails, guest, kvm, start } from './helper.js';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { Builder } from 'capsa';
+import { fails, guest, kvm, start } from './helper.js';
 
 test('output is there for any number of readers, and after the end', kvm, async (t) => {
   const vm = await start(t, 'print:one print:two off');
@@ -169,4 +171,39 @@ test('writing to a closed console is an error event', kvm, async (t) => {
     vm.console.write('x');
   });
   assert.equal(error.code, 'CAPSA_E_CLOSED');
+});
+
+/** Plays the shell in the guest: one of the host runs what the guest has echoed, and what it says is typed and echoed. */
+async function playShell(vm) {
+  const sh = promisify(execFile);
+  let script = '';
+  for await (const chunk of vm.openConsole()) {
+    script += chunk;
+    const complete = /\S/.test(script) && await sh('sh', ['-n', '-c', script]).then(() => true, () => false);
+    if (!complete) continue;
+    const { stdout } = await sh('sh', ['-c', script], { encoding: 'buffer' });
+    await vm.console.type(stdout);
+    return;
+  }
+}
+
+test('run gives status and output of a command', kvm, async (t) => {
+  const vm = await start(t, 'echo off');
+  const shell = playShell(vm);
+  const result = await vm.console.run('echo "it\'s $((6 * 7))"; exit 7', { timeout: 60_000 });
+  await shell;
+  assert.equal(result.status, 7);
+  assert.equal(result.output, 'it\'s 42\n');
+  assert.equal(String(result.bytes), result.output);
+  assert.equal(result.missing, 0);
+  await fails('CAPSA_E_INVALID_ARG', () => vm.console.run('a'.repeat(200_000)));
+  await fails('CAPSA_E_TIMEOUT', () => vm.console.run('true', { timeout: 20 }));
+  await assert.rejects(vm.console.run('a\0b'), TypeError);
+});
+
+test('Ctrl-C is typed', kvm, async (t) => {
+  const vm = await start(t, 'print:ready echo off');
+  await vm.console.expect('ready\n');
+  await vm.console.interrupt();
+  assert.equal((await vm.console.expect('\x03', { timeout: 30_000 })).text, '\x03');
 });
