@@ -23,4 +23,4 @@ cp -r test "$package/test"
 files=
 for name in "$@"; do files="$files test/$name.test.js"; done
 cd "$package"
-exec timeout -s ABRT 900 node --test $files
+exec timeout -s ABRT 1800 node --test $files

@@ -5,7 +5,7 @@ const readline = require('node:readline');
 const { Duplex } = require('node:stream');
 const native = require('./native.cjs');
 const patterns = require('./patterns.cjs');
-const { checkSignal, reader, traced, waiting } = require('./wait.cjs');
+const { checkSignal, onAbort, reader, traced, waiting } = require('./wait.cjs');
 
 /**
  * A Duplex: reading gives all output from the oldest kept on, writing types. expect and its like have a position of
@@ -70,13 +70,12 @@ class Console extends Duplex {
     checkSignal(signal);
     const input = reader(native.consoleFd(this.#handle));
     const lines = readline.createInterface({ input, crlfDelay: Infinity });
-    const abort = () => lines.close();
-    signal?.addEventListener('abort', abort, { once: true });
+    const forget = onAbort(signal, () => lines.close());
     try {
       yield* lines;
       checkSignal(signal);
     } finally {
-      signal?.removeEventListener('abort', abort);
+      forget();
       lines.close();
       input.destroy();
     }

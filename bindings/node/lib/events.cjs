@@ -3,7 +3,7 @@
 
 const native = require('./native.cjs');
 const names = require('./names.cjs');
-const { checkSignal, reader } = require('./wait.cjs');
+const { checkSignal, onAbort, reader } = require('./wait.cjs');
 
 /** Names of EventEmitter's own. */
 const own = ['newListener', 'removeListener'];
@@ -57,11 +57,6 @@ class Events {
     this.#socket = undefined;
   }
 
-  /** Whether anybody listens. */
-  get heard() {
-    return this.#socket !== undefined;
-  }
-
   /** Fetches everything that is there: only then does the descriptor tell of more. */
   drain() {
     if (!this.#socket) return;
@@ -105,33 +100,53 @@ class Events {
   }
 }
 
-/** An async iterator over what is pushed; undefined is the end. */
+/** How many events are kept for an iterator that is slow, as many as the library keeps. */
+const maxQueued = 256;
+
+/**
+ * An async iterator over what is pushed; undefined is the end. The guest makes events, so that what is kept for a slow
+ * program is bounded: the oldest go, and are counted.
+ */
 class Iterator {
   #queue = [];
+  #lost = 0;
   #waiting = [];
   #over = false;
   #leave;
-  #abort;
-  #signal;
+  #forget;
 
   constructor(signal, leave) {
     this.#leave = leave;
-    this.#signal = signal;
-    this.#abort = () => this.#finish(signal.reason);
-    signal?.addEventListener('abort', this.#abort, { once: true });
+    this.#forget = onAbort(signal, () => this.#finish(signal.reason));
   }
 
   push(event) {
     if (this.#over) return;
     if (event === undefined) this.#finish();
     else if (this.#waiting.length > 0) this.#waiting.shift().resolve({ value: event, done: false });
-    else this.#queue.push(event);
+    else this.#keep(event);
+  }
+
+  #keep(event) {
+    if (event.type === 'console' && this.#queue.some(({ type }) => type === 'console')) return; // it is still true
+    if (this.#queue.length === maxQueued) {
+      this.#queue.shift();
+      this.#lost++;
+    }
+    this.#queue.push(event);
+  }
+
+  #oldest() {
+    if (this.#lost === 0) return this.#queue.shift();
+    const event = { type: 'lost', time: new Date(), lost: this.#lost };
+    this.#lost = 0;
+    return event;
   }
 
   #finish(error) {
     if (this.#over) return;
     this.#over = true;
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#forget();
     if (error !== undefined) this.#queue = [];
     this.error = error;
     for (const { resolve, reject } of this.#waiting.splice(0)) {
@@ -146,7 +161,7 @@ class Iterator {
   }
 
   next() {
-    if (this.#queue.length > 0) return Promise.resolve({ value: this.#queue.shift(), done: false });
+    if (this.#queue.length > 0) return Promise.resolve({ value: this.#oldest(), done: false });
     if (!this.#over) return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
     const { error } = this;
     this.error = undefined;

@@ -429,7 +429,7 @@ export class VM extends EventEmitter implements AsyncDisposable {
   static start(options: MachineOptions & { signal?: AbortSignal; startTimeout?: number }): Promise<VM>;
   readonly name: string;
   readonly state: State;
-  /** How it ended; undefined: it has not. */
+  /** How it ended; undefined: it has not. Stays when the machine was closed. */
   readonly exit: ExitRecord | undefined;
   /** Runs a machine that was built; when it is settled its processors run. */
   start(options?: WaitOptions): Promise<this>;

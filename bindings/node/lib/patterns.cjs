@@ -29,21 +29,24 @@ function compile(pattern) {
 }
 
 /** The groups of a match: the library tells where it is, and the expression itself what is in it. */
-function groupsOf(pattern, text) {
+function groupsOf(pattern, output, start) {
   if (!(pattern instanceof RegExp)) return { captures: [], groups: undefined };
-  const found = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).exec(text);
+  const again = new RegExp(pattern.source, `${pattern.flags.replace(/[gy]/g, '')}y`);
+  again.lastIndex = start;
+  const found = again.exec(output);
   return { captures: found?.slice(1) ?? [], groups: found?.groups && { ...found.groups } };
 }
 
 /** What expect gives. */
 function describe({ pattern: index, start, length, bytes, missing }, patterns) {
+  const before = bytes.toString('utf8', 0, start);
   const text = bytes.toString('utf8', start, start + length);
   return {
     index,
     pattern: patterns[index],
     text,
-    before: bytes.toString('utf8', 0, start),
-    ...groupsOf(patterns[index], text),
+    before,
+    ...groupsOf(patterns[index], before + text, before.length),
     output: bytes,
     missing,
   };

@@ -19,6 +19,7 @@ class VM extends EventEmitter {
   #events;
   #console;
   #vsock;
+  #record; // how it ended, once it was closed
   #closed;
 
   constructor(key, handle, name) {
@@ -58,7 +59,7 @@ class VM extends EventEmitter {
   async wait({ timeout, signal } = {}) {
     const ms = milliseconds(timeout);
     checkSignal(signal);
-    await untilEnd(native.vmExitFd(this.#handle), ms, signal);
+    if (!this.#record) await untilEnd(native.vmExitFd(this.#handle), ms, signal);
     const { error, ...exit } = this.#exit(); // CAPSA_E_TIMEOUT when it has not ended
     if (!error) return exit;
     error.exit = exit;
@@ -78,6 +79,7 @@ class VM extends EventEmitter {
 
   /** The exit record, with the error of a guest that never came up. */
   #exit() {
+    if (this.#record) return this.#record;
     const { error } = native.vmExitError(this.#handle);
     const exit = exitRecord(JSON.parse(native.vmExitJson(this.#handle)));
     return error ? { ...exit, error } : exit;
@@ -117,10 +119,10 @@ class VM extends EventEmitter {
 
   async #close() {
     forgotten.unregister(this);
-    if (this.#events.heard) {
-      await native.vmKill(this.#handle); // so that the last events can be fetched
-      this.#events.drain();
-    }
+    // First the end, of which the last events and the exit record tell, then the handle.
+    await native.vmKill(this.#handle).catch(() => {}); // freeing kills as well
+    this.#events.drain();
+    this.#record = this.#exit();
     this.#events.end();
     await native.vmFree(this.#handle);
   }

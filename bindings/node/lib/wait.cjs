@@ -24,6 +24,27 @@ function checkSignal(signal) {
   if (signal.aborted) throw signal.reason;
 }
 
+/** What is called when a signal aborts. A signal of many waits has one listener: Node warns of more than ten. */
+const callbacks = new WeakMap();
+
+/** Calls fn when a signal aborts, until the function that this gives is called. */
+function onAbort(signal, fn) {
+  if (!signal) return () => {};
+  const known = callbacks.get(signal);
+  const set = known ?? new Set();
+  if (!known) callbacks.set(signal, set);
+  if (set.size === 0) signal.addEventListener('abort', callAll, { once: true });
+  set.add(fn);
+  return () => {
+    set.delete(fn);
+    if (set.size === 0) signal.removeEventListener('abort', callAll);
+  };
+}
+
+function callAll({ target }) {
+  for (const fn of [...(callbacks.get(target) ?? [])]) fn();
+}
+
 /**
  * Awaits a promise of the addon, whose errors were made where no function of JavaScript ran: here they get the stack of
  * the functions that await.
@@ -45,15 +66,14 @@ async function waiting({ timeout, signal } = {}, call) {
   checkSignal(signal);
   if (!signal) return traced(call(ms, undefined));
   const cancel = native.cancelNew();
-  const abort = () => native.cancelTrigger(cancel);
-  signal.addEventListener('abort', abort, { once: true });
+  const forget = onAbort(signal, () => native.cancelTrigger(cancel));
   try {
     return await traced(call(ms, cancel));
   } catch (error) {
     if (signal.aborted && error.class === 'CAPSA_E_CANCELLED') throw signal.reason;
     throw error;
   } finally {
-    signal.removeEventListener('abort', abort);
+    forget();
     native.cancelFree(cancel);
   }
 }
@@ -66,17 +86,16 @@ function untilEnd(fd, timeout, signal) {
   const socket = reader(fd);
   return new Promise((resolve, reject) => {
     const timer = timeout < 0 || timeout > maxTimer ? undefined : setTimeout(done, timeout);
-    const abort = () => done(signal.reason);
+    const forget = onAbort(signal, () => done(signal.reason));
     function done(error) {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
+      forget();
       socket.destroy();
       if (error) reject(error);
       else resolve();
     }
     socket.on('error', done).on('end', () => done()).resume();
-    signal?.addEventListener('abort', abort, { once: true });
   });
 }
 
-module.exports = { milliseconds, checkSignal, traced, waiting, reader, untilEnd };
+module.exports = { milliseconds, checkSignal, onAbort, traced, waiting, reader, untilEnd };

@@ -70,6 +70,6 @@ export async function fails(code, fn) {
 export function node(program, { flags = [], ...options } = {}) {
   return promisify(execFile)(
     process.execPath, [...flags, '--input-type=module', '--eval', program],
-    { cwd: root, timeout: 120_000, killSignal: 'SIGABRT', ...options },
+    { cwd: root, timeout: 300_000, killSignal: 'SIGABRT', ...options },
   );
 }

@@ -51,7 +51,7 @@ async function use(dir) {
   fs.writeFileSync(path.join(dir, 'esm.mjs'), `import { VM } from 'capsa';${body}`);
   fs.writeFileSync(path.join(dir, 'cjs.cjs'), `const { VM } = require('capsa'); (async () => {${body}})();`);
   for (const file of ['esm.mjs', 'cjs.cjs']) {
-    const { stdout, stderr } = await run(process.execPath, [file], { cwd: dir, timeout: 60_000 });
+    const { stdout, stderr } = await run(process.execPath, [file], { cwd: dir, timeout: 120_000 });
     assert.equal(stderr, '');
     assert.equal(stdout, 'installed guest-shutdown\n', file);
   }

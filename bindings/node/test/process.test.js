@@ -151,30 +151,37 @@ test('a thousand of everything, dropped', kvm, async () => {
       }
     };
     const options = ${JSON.stringify(guest('print:up off'))};
+    const vm = await new Builder(options).build();
+    async function machine(builder) {
+      const vm = await builder.build();
+      vm.on('state', () => {});
+      const never = vm.console.expect('never').catch(() => {});
+      vm.stats();
+      await vm.close();
+      await never;
+    }
     async function round(n) {
-      for (let i = 0; i < n; i++) {
+      for (let i = 1; i <= n; i++) {
         const builder = new Builder(options);
         const clone = builder.clone();
         Builder.fromJSON(clone.toJSON());
         try { clone.cpus(0); } catch {}
-        const vm = await builder.build();
-        vm.console;
-        vm.openConsole();
-        vm.on('state', () => {});
-        await vm.console.expect('never', { timeout: 0 }).catch(() => {});
-        await vm.console.expect('never', { signal: AbortSignal.timeout(0) }).catch(() => {});
-        vm.stats();
-        await vm.close();
+        const reader = vm.openConsole();
+        await reader.expect('never', { timeout: 0 }).catch(() => {});
+        const controller = new AbortController();
+        const waits = [reader.receive({ signal: controller.signal }), vm.wait({ signal: controller.signal })];
+        controller.abort();
+        await Promise.allSettled(waits);
+        if (i % 10 === 0) await machine(builder);
         if (i % 100 === 0) await collect();
       }
-      await collect();
     }
-    await round(100);
+    await round(200);
     const [fds, threads] = count();
     const before = kib();
     await round(1000);
     console.log(JSON.stringify({ fds: count()[0] - fds, threads: count()[1] - threads, kib: kib() - before }));`,
-  { flags: ['--expose-gc'], timeout: 240_000 });
+  { flags: ['--expose-gc'] });
   const grown = JSON.parse(stdout);
   assert.ok(grown.fds <= 2, stdout);
   assert.ok(grown.threads <= 8, stdout); // of the Go runtime, which keeps some
