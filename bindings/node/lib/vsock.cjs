@@ -90,4 +90,4 @@ function streamAcceptor(fd, backlog, accept, fail) {
   };
 }
 
-module.exports = { Vsock, VsockListener };
+module.exports = { Vsock, VsockListener, streamAcceptor };

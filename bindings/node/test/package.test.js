@@ -72,3 +72,11 @@ test('installed by npm, offline', { ...npm, ...kvm, ...(npm.skip && npm) }, asyn
   assert.ok(installed.dependencies.capsa);
   await use(dir);
 });
+
+test('a package that cannot be loaded says why', async (t) => {
+  const dir = temporary(t);
+  fs.cpSync(path.join(root, 'lib'), dir, { recursive: true, filter: (name) => !name.endsWith('libcapsa.so.0') });
+  const load = (name) => run(process.execPath, ['-e', `require(${JSON.stringify(path.join(dir, name))})`])
+    .then(() => assert.fail('it was loaded'), ({ stderr }) => stderr);
+  assert.match(await load('index.cjs'), /capsa cannot be loaded: libcapsa\.so\.0: cannot open shared object file/);
+});

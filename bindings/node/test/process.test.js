@@ -185,5 +185,5 @@ test('a thousand of everything, dropped', kvm, async () => {
   const grown = JSON.parse(stdout);
   assert.ok(grown.fds <= 2, stdout);
   assert.ok(grown.threads <= 8, stdout); // of the Go runtime, which keeps some
-  assert.ok(grown.kib < 30_000, stdout); // a kilobyte lost in each round would be 1000
+  assert.ok(grown.kib < 16_000, stdout); // the heap of V8 settles at a few thousand
 });

@@ -1,16 +1,18 @@
 // Sockets, as far as they need no driver in the guest.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
-import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { PacketSocket } from 'capsa';
 import { fails, kvm, start, temporary } from './helper.js';
 
 const require = createRequire(import.meta.url);
 const { PacketAcceptor } = require('../lib/packet.cjs');
+const { streamAcceptor } = require('../lib/vsock.cjs');
 const descriptors = require(process.env.CAPSA_TEST_PAIR);
 
 test('a machine without sockets', kvm, async (t) => {
@@ -117,7 +119,7 @@ test('a peer that is gone', async (t) => {
 });
 
 test('connections of messages are accepted', async () => {
-  const [listening, client] = descriptors.listening();
+  const [listening, client] = descriptors.listening(true);
   const peer = new PacketSocket(client);
   const accepted = await new Promise((resolve, reject) => {
     const acceptor = new PacketAcceptor(listening, (socket) => resolve({ socket, acceptor }), reject);
@@ -128,4 +130,20 @@ test('connections of messages are accepted', async () => {
   await accepted.acceptor.close();
   peer.destroy();
   accepted.socket.destroy();
+});
+
+test('connections of bytes are accepted, and half closed', async () => {
+  const [listening, client] = descriptors.listening(false);
+  const peer = new net.Socket({ fd: client, readable: true, writable: true });
+  const { socket, acceptor } = await new Promise((resolve, reject) => {
+    const acceptor = streamAcceptor(listening, 1, (socket) => resolve({ socket, acceptor }), reject);
+  });
+  acceptor.close();
+  peer.end('question');
+  let question = '';
+  socket.on('data', (chunk) => { question += chunk; });
+  await once(socket, 'end');
+  assert.equal(question, 'question');
+  socket.end('answer'); // the peer has ended its side, not ours
+  assert.equal(await text(peer), 'answer');
 });

@@ -24,15 +24,21 @@ static napi_value pair(napi_env env, napi_callback_info info) {
     return numbers(env, fd);
 }
 
-/* listening() -> [listening fd, fd of a client that is connected to it] */
+/* listening(messages) -> [listening fd, fd of a client that is connected to it] */
 static napi_value listening(napi_env env, napi_callback_info info) {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     socklen_t len = sizeof at;
+    bool messages = false;
+    napi_value args[1];
+    size_t n = 1;
     int fd[2];
 
-    (void)info;
-    fd[0] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    fd[1] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (napi_get_cb_info(env, info, &n, args, NULL, NULL) != napi_ok ||
+        napi_get_value_bool(env, args[0], &messages) != napi_ok)
+        return NULL;
+    int type = (messages ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC;
+    fd[0] = socket(AF_UNIX, type, 0);
+    fd[1] = socket(AF_UNIX, type, 0);
     if (fd[0] < 0 || fd[1] < 0 || bind(fd[0], (struct sockaddr *)&at, sizeof(sa_family_t)) < 0 ||
         listen(fd[0], 1) < 0 || getsockname(fd[0], (struct sockaddr *)&at, &len) < 0 ||
         connect(fd[1], (struct sockaddr *)&at, len) < 0)
