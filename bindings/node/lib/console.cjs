@@ -8,8 +8,8 @@ const patterns = require('./patterns.cjs');
 const { checkSignal, onAbort, reader, traced, waiting } = require('./wait.cjs');
 
 /**
- * A Duplex: reading gives all output from the oldest kept on, writing types. expect and its like have a position of
- * its own, so that one may watch a console and talk on it at once.
+ * A Duplex: reading gives all output from the oldest kept on, writing types. expect and receive have a position of their
+ * own, so that a program may watch a console and talk on it at once.
  */
 class Console extends Duplex {
   #handle;

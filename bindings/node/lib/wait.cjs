@@ -81,20 +81,19 @@ async function waiting({ timeout, signal } = {}, call) {
 /** A socket that only reads a descriptor, which it owns. */
 const reader = (fd) => new net.Socket({ fd, readable: true, writable: false });
 
-/** Waits for the end of a descriptor, the timeout or the signal, whichever is first. Owns the descriptor. */
+/** Waits for the end of a descriptor, or for the timeout; a signal rejects. Owns the descriptor. */
 function untilEnd(fd, timeout, signal) {
   const socket = reader(fd);
   return new Promise((resolve, reject) => {
-    const timer = timeout < 0 || timeout > maxTimer ? undefined : setTimeout(done, timeout);
-    const forget = onAbort(signal, () => done(signal.reason));
-    function done(error) {
+    const timer = timeout < 0 || timeout > maxTimer ? undefined : setTimeout(() => end(resolve), timeout);
+    const forget = onAbort(signal, () => end(() => reject(signal.reason)));
+    function end(settle) {
       clearTimeout(timer);
       forget();
       socket.destroy();
-      if (error) reject(error);
-      else resolve();
+      settle();
     }
-    socket.on('error', done).on('end', () => done()).resume();
+    socket.on('error', (error) => end(() => reject(error))).on('end', () => end(resolve)).resume();
   });
 }
 

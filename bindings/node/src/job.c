@@ -1,8 +1,6 @@
 /* job.c - calls that may wait, off the thread of JavaScript, each with a promise. */
 #include "addon.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
