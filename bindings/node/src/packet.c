@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The largest message that is received, in bytes: a vsock packet of Linux carries 64 KiB, its messages less than 4 MiB. */
-#define MAX_MESSAGE (16u << 20)
+/* The largest message that is received, in bytes: far more than a unix socket's buffer takes (net.core.wmem_max). */
+#define MAX_MESSAGE (16 << 20)
 
 /* The descriptor of a packet handle, which is kept as a token plus one; -1 with an exception pending. */
 static int get_fd(napi_env env, napi_value v) {
@@ -58,7 +58,8 @@ static napi_value packet_receive(napi_env env, napi_callback_info info) {
     ssize_t n = recv(fd, &probe, sizeof probe, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return NULL;
     if (n < 0) return throw_errno(env, "recv", errno);
-    size_t len = (size_t)n < MAX_MESSAGE ? (size_t)n : MAX_MESSAGE;
+    if (n > MAX_MESSAGE) return throw_errno(env, "recv", EMSGSIZE);
+    size_t len = (size_t)n;
     NAPI(napi_create_buffer(env, len, &data, &bytes));
     if (len && recv(fd, data, len, MSG_DONTWAIT) < 0) return throw_errno(env, "recv", errno);
     return bytes;
