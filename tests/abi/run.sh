@@ -52,9 +52,7 @@ cp "$prefix/lib/libcapsa.so.0" "$work/copy.so"
 export CAPSA_TEST_LIBRARY="$prefix/lib/libcapsa.so.0" CAPSA_TEST_LIBRARY_COPY="$work/copy.so"
 
 export CAPSA_TEST_GUEST="$work/guest.elf"
-$CC -m64 -std=c11 -O2 $strict -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector -mno-red-zone \
-    -mgeneral-regs-only -Wl,-T,tests/abi/guest/guest.ld -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
-    tests/abi/guest/start.S tests/abi/guest/guest.c -o "$CAPSA_TEST_GUEST"
+CC=$CC tests/abi/guest/build.sh "$CAPSA_TEST_GUEST"
 
 hygiene() {
     for std in c99 c11 c2x c++98 c++11 c++17 c++20; do
