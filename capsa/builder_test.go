@@ -34,6 +34,10 @@ func TestSetters(t *testing.T) {
 	require.NoError(t, b.AddDisk(capsa.Disk{Path: "/a.qcow2", BackingDirs: dirs, Root: true}))
 	dirs[0] = "/changed by the caller"
 	require.NoError(t, b.AddDisk(capsa.Disk{Path: "/b.img", Format: capsa.DiskRaw}))
+	uid := uint32(1000)
+	require.NoError(t, b.AddShare(capsa.Share{Tag: "src", Path: "/src", HostUID: &uid}))
+	uid = 1 // changed by the caller
+	require.NoError(t, b.AddShare(capsa.Share{Tag: "out", Path: "/out", ReadOnly: true}))
 	require.Equal(t, capsa.Config{
 		Name:    "web",
 		Boot:    capsa.LinuxBoot{Kernel: "/k", Initrd: "/i", Args: []string{"a", "b=c"}},
@@ -44,10 +48,16 @@ func TestSetters(t *testing.T) {
 			{Path: "/a.qcow2", BackingDirs: []string{"/images"}, Root: true},
 			{Path: "/b.img", Format: capsa.DiskRaw},
 		},
+		Shares: []capsa.Share{
+			{Tag: "src", Path: "/src", HostUID: id(1000)},
+			{Tag: "out", Path: "/out", ReadOnly: true},
+		},
 		Timeout: time.Minute,
 	}, b.Config())
 	b.ClearDisks()
 	require.Empty(t, b.Config().Disks)
+	b.ClearShares()
+	require.Empty(t, b.Config().Shares)
 	require.NoError(t, b.SetCmdline("quiet"))
 	require.Equal(t, "quiet", *b.Config().Boot.Cmdline)
 	b.ClearCmdline()
@@ -75,6 +85,7 @@ func TestSettersRefuse(t *testing.T) {
 		{"memory that would wrap to 0", func(b *capsa.Builder) error { return b.SetMemoryMiB(1 << 44) }},
 		{"console", func(b *capsa.Builder) error { return b.SetConsole(capsa.ConsoleConfig{RingSize: 1}) }},
 		{"disk without a path", func(b *capsa.Builder) error { return b.AddDisk(capsa.Disk{}) }},
+		{"share without a tag", func(b *capsa.Builder) error { return b.AddShare(capsa.Share{Path: "/"}) }},
 		{"disk of no format", func(b *capsa.Builder) error { return b.AddDisk(capsa.Disk{Path: "a", Format: "vdi"}) }},
 		{"timeout", func(b *capsa.Builder) error { return b.SetTimeout(-1) }},
 	}
@@ -123,6 +134,19 @@ func TestLacksDisks(t *testing.T) {
 	_, err := b.Build()
 	refused(t, vm.KindUnsupported, err)
 	require.ErrorContains(t, err, "disk")
+}
+
+func id(n uint32) *uint32 { return &n }
+
+// TestSharesOfOneTag: the second is refused, and changes nothing.
+func TestSharesOfOneTag(t *testing.T) {
+	t.Parallel()
+	b := capsa.NewBuilder()
+	require.NoError(t, b.AddShare(capsa.Share{Tag: "a", Path: "/x"}))
+	err := b.AddShare(capsa.Share{Tag: "a", Path: "/y"})
+	refused(t, vm.KindInvalidArg, err)
+	require.ErrorContains(t, err, "share 0")
+	require.Len(t, b.Config().Shares, 1)
 }
 
 func TestTooManyDisks(t *testing.T) {

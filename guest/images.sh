@@ -16,7 +16,7 @@ out=$(cd "$out" && pwd)
 
 # Modules that make a stock kernel see the machine's devices and its power button, and
 # let logind see it.
-modules='virtio_mmio virtio_console virtio_rng virtio_blk virtio_balloon vmw_vsock_virtio_transport button evdev'
+modules='virtio_mmio virtio_console virtio_rng virtio_blk virtio_balloon vmw_vsock_virtio_transport virtiofs button evdev'
 
 kernel=$("$here/kernel/build.sh")
 stock=$("$here/kernel/stock.sh" cloud-amd64)
@@ -53,7 +53,7 @@ for applet in $("$busybox" --list); do
 	case $applet in init | linuxrc | busybox) continue ;; esac
 	set -- "$@" -link "bin/$applet=busybox"
 done
-for tool in ram crash triplefault flood vsock; do
+for tool in ram crash triplefault flood lock vsock; do
 	set -- "$@" -link "bin/$tool=/init"
 done
 "$work/mkinitrd" -o "$work/initrd.cpio" "$@"

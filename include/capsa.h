@@ -213,18 +213,18 @@ typedef struct capsa_id_range {
  * no privilege is needed. CAPSA_SHARE_OWNER_PASSTHROUGH, ids of the host that are not the process's own, and ranges
  * beyond its own ids need root.
  */
-#define CAPSA_SHARE_READ_ONLY 1         /* enforced on the host */
-#define CAPSA_SHARE_WRITEBACK 2         /* the guest delays writes; right when only it writes. Not with CACHE_NONE */
-#define CAPSA_SHARE_ACL 4               /* POSIX access control lists; with OWNER_PASSTHROUGH and OWNER_RANGES */
-#define CAPSA_SHARE_GUEST_LOCKS 8       /* locks stay in the guest; else they hold between the host and all guests */
-#define CAPSA_SHARE_ONE_FILE_SYSTEM 16  /* what is mounted below the directory is not shared */
-#define CAPSA_SHARE_ALLOW_SET_ID 32     /* set-user-ID and set-group-ID bits are kept, and hold on the host too */
-#define CAPSA_SHARE_DIRECT_IO 64        /* O_DIRECT is passed on to the host, with its demands on alignment */
-#define CAPSA_SHARE_HOST_IDS 128        /* host_uid and host_gid are given */
-#define CAPSA_SHARE_CACHE_AUTO 0        /* names and attributes for a second, data until an open finds it changed */
-#define CAPSA_SHARE_CACHE_NONE 1        /* every access asks the host */
-#define CAPSA_SHARE_CACHE_ALWAYS 2      /* everything for a day; right when the host does not change the directory */
-#define CAPSA_SHARE_OWNER_SQUASH 0      /* all belongs to guest_uid and guest_gid, and on the host to host_uid and gid */
+#define CAPSA_SHARE_READ_ONLY 1        /* enforced on the host */
+#define CAPSA_SHARE_WRITEBACK 2        /* the guest delays writes; right when only it writes. Not with CACHE_NONE */
+#define CAPSA_SHARE_ACL 4              /* POSIX access control lists; with OWNER_PASSTHROUGH and OWNER_RANGES */
+#define CAPSA_SHARE_GUEST_LOCKS 8      /* locks stay in the guest; else they hold between the host and all guests */
+#define CAPSA_SHARE_ONE_FILE_SYSTEM 16 /* what is mounted below the directory is not shared */
+#define CAPSA_SHARE_ALLOW_SET_ID 32    /* set-user-ID and set-group-ID bits are kept, and hold on the host too */
+#define CAPSA_SHARE_DIRECT_IO 64       /* O_DIRECT is passed on to the host, with its demands on alignment */
+#define CAPSA_SHARE_HOST_IDS 128       /* host_uid and host_gid are given */
+#define CAPSA_SHARE_CACHE_AUTO 0       /* names and attributes for a second, data until an open finds it changed */
+#define CAPSA_SHARE_CACHE_NONE 1       /* every access asks the host */
+#define CAPSA_SHARE_CACHE_ALWAYS 2     /* everything for a day; right when the host does not change the directory */
+#define CAPSA_SHARE_OWNER_SQUASH 0 /* all belongs to guest_uid and guest_gid, and on the host to host_uid and gid */
 #define CAPSA_SHARE_OWNER_PASSTHROUGH 1 /* ids are the same on both sides */
 #define CAPSA_SHARE_OWNER_CALLER 2      /* to each user of the guest all belongs to that user; slower */
 #define CAPSA_SHARE_OWNER_RANGES 3      /* ids are shifted by uids and gids */
@@ -232,18 +232,18 @@ typedef struct capsa_id_range {
 #define CAPSA_SHARE_XATTR_NONE 1        /* none */
 #define CAPSA_SHARE_XATTR_ALL 2         /* trusted. and security. too; with OWNER_PASSTHROUGH and ALLOW_SET_ID */
 typedef struct capsa_share_options {
-    uint32_t size;              /* sizeof(capsa_share_options) */
-    uint32_t flags;             /* CAPSA_SHARE_READ_ONLY and so on */
-    uint32_t cache;             /* CAPSA_SHARE_CACHE_... */
-    uint32_t owner;             /* CAPSA_SHARE_OWNER_... */
-    uint32_t xattr;             /* CAPSA_SHARE_XATTR_... */
-    uint32_t queues;            /* request queues, 16 at most; 0: as suits the number of processors */
-    uint32_t guest_uid;         /* who owns everything in the guest; of OWNER_SQUASH */
-    uint32_t guest_gid;         /* as above */
-    uint32_t host_uid;          /* who owns on the host what the guest makes; with HOST_IDS, else this process's user */
-    uint32_t host_gid;          /* as above */
-    uint32_t max_files;         /* descriptors the share may have open; 0: half of the process's limit. EMFILE beyond */
-    uint32_t max_inodes;        /* files that are remembered; 0: 262,144, about 60 MB */
+    uint32_t size;       /* sizeof(capsa_share_options) */
+    uint32_t flags;      /* CAPSA_SHARE_READ_ONLY and so on */
+    uint32_t cache;      /* CAPSA_SHARE_CACHE_... */
+    uint32_t owner;      /* CAPSA_SHARE_OWNER_... */
+    uint32_t xattr;      /* CAPSA_SHARE_XATTR_... */
+    uint32_t queues;     /* request queues, 16 at most; 0: as suits the number of processors */
+    uint32_t guest_uid;  /* who owns everything in the guest; of OWNER_SQUASH */
+    uint32_t guest_gid;  /* as above */
+    uint32_t host_uid;   /* who owns on the host what the guest makes; with HOST_IDS, else this process's user */
+    uint32_t host_gid;   /* as above */
+    uint32_t max_files;  /* descriptors the share may have open; 0: half of the process's limit. EMFILE beyond */
+    uint32_t max_inodes; /* files that are remembered; 0: 262,144, about 60 MB */
     const capsa_id_range *uids; /* of OWNER_RANGES */
     size_t n_uids;              /* their number, 340 at most */
     const capsa_id_range *gids; /* of OWNER_RANGES */

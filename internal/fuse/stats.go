@@ -3,8 +3,11 @@
 package fuse
 
 import (
+	"fmt"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxErrno bounds the errors that are counted one by one; Linux's largest is
@@ -35,7 +38,7 @@ func (c *counters) fail(e syscall.Errno) {
 // one.
 type Stats struct {
 	Requests   map[string]uint64 // by name of the operation
-	Errors     map[string]uint64 // replies with an error, by its name
+	Errors     map[string]uint64 // replies with an error, by its name, such as ENOENT
 	BytesRead  uint64
 	BytesWrite uint64
 	Malformed  uint64 // requests that contradict themselves
@@ -72,7 +75,7 @@ func (s *Server) Stats() Stats {
 	}
 	for e := range s.stats.errors {
 		if n := s.stats.errors[e].Load(); n > 0 {
-			st.Errors[syscall.Errno(e).Error()] = n
+			st.Errors[errorName(syscall.Errno(e))] = n
 		}
 	}
 	if ss := s.session(); ss != nil {
@@ -82,6 +85,14 @@ func (s *Server) Stats() Stats {
 		ss.put()
 	}
 	return st
+}
+
+// errorName is the constant's name, such as ENOENT.
+func errorName(e syscall.Errno) string {
+	if name := unix.ErrnoName(e); name != "" {
+		return name
+	}
+	return fmt.Sprintf("errno %d", int(e))
 }
 
 var operationNames = [numOps]string{

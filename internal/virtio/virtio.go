@@ -117,6 +117,15 @@ type Generational interface {
 	ConfigGeneration() uint32
 }
 
+// Negotiating is a device whose features depend on each other.
+type Negotiating interface {
+	// AcceptFeatures says why the device cannot work with a set of features, a
+	// subset of those that were offered. An error refuses FEATURES_OK, which
+	// the driver reads back (virtio 1.2 section 3.1.1 step 6): it may ask for
+	// others.
+	AcceptFeatures(features uint64) error
+}
+
 // SharedMemory is a device with shared memory regions (virtio 1.2 section
 // 2.10).
 type SharedMemory interface {

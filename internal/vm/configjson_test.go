@@ -23,6 +23,12 @@ const fullJSON = `{
      "limit": {"iops": 1, "iops_burst": 2, "bytes_per_sec": 3, "bytes_burst": 4}},
     {"path": "/c.qcow2", "read_only": true}
   ],
+  "shares": [
+    {"tag": "src", "path": "/src", "read_only": true, "cache": "always", "writeback": true, "owner": "ranges",
+     "uids": [{"guest": 0, "host": 100000, "count": 65536}], "gids": [{"guest": 1, "host": 2, "count": 3}], "xattr": "none",
+     "guest_locks": true, "one_file_system": true, "allow_set_id": true, "direct_io": true, "max_files": 4096, "max_inodes": 65536, "queues": 2},
+    {"tag": "out", "path": "/out", "guest_uid": 5, "guest_gid": 6, "host_uid": 0, "host_gid": 7}
+  ],
   "balloon": {"enabled": true, "reporting": false, "deflate_on_oom": true},
   "vsock": {"enabled": true, "ports": [
     {"port": 1024, "mode": "listen", "path": "/run/web.sock"},
@@ -33,6 +39,7 @@ const fullJSON = `{
 }`
 
 func fullConfig() vm.Config {
+	gid := uint32(7)
 	return vm.Config{
 		Name:    "web",
 		Boot:    vm.LinuxBoot{Kernel: "/k", Initrd: "/i", Args: []string{"quiet", "a=b"}},
@@ -44,6 +51,13 @@ func fullConfig() vm.Config {
 			{Path: "/b.img", Format: vm.DiskRaw, Overlay: "/b.qcow2", Serial: "data", Direct: true, Queues: 2,
 				Limit: vm.DiskLimit{IOPS: 1, IOPSBurst: 2, BytesPerSec: 3, BytesBurst: 4}},
 			{Path: "/c.qcow2", ReadOnly: true},
+		},
+		Shares: []vm.Share{
+			{Tag: "src", Path: "/src", ReadOnly: true, Cache: vm.ShareCacheAlways, Writeback: true, Owner: vm.ShareRanges,
+				UIDs: []vm.IDRange{{Guest: 0, Host: 100000, Count: 65536}}, GIDs: []vm.IDRange{{Guest: 1, Host: 2, Count: 3}},
+				Xattr: vm.ShareXattrNone, GuestLocks: true, OneFileSystem: true, AllowSetID: true, DirectIO: true,
+				MaxFiles: 4096, MaxInodes: 65536, Queues: 2},
+			{Tag: "out", Path: "/out", GuestUID: 5, GuestGID: 6, HostUID: new(uint32), HostGID: &gid},
 		},
 		Balloon: vm.BalloonConfig{NoReporting: true},
 		Vsock: vm.VsockConfig{On: true, Ports: []vm.VsockPort{
@@ -121,6 +135,9 @@ func TestJSONRefuses(t *testing.T) {
 		{"disk is a number", `{"disks": [1]}`, "disks", "number"},
 		{"disks is text", `{"disks": "a.img"}`, "disks", "string"},
 		{"disks is incomplete", `{"disks": [{"path": "a"}`, "", "incomplete"},
+		{"unknown key of a share", `{"shares": [{"ro": true}]}`, "shares[0].ro", "known are: tag"},
+		{"unknown key of a range", `{"shares": [{"uids": [{"from": 1}]}]}`, "shares[0].uids[0].from", "known are: guest"},
+		{"owner that is no id", `{"shares": [{"host_uid": -1}]}`, "shares.host_uid", "-1"},
 		{"negative limit", `{"disks": [{"limit": {"iops": -1}}]}`, "disks.limit.iops", "-1"},
 		{"not UTF-8", "{\"name\": \"\xff\"}", "", "UTF-8"},
 		{"deep", strings.Repeat(`{"boot":`, 100000), "", ""},

@@ -49,7 +49,7 @@ type DiskStats struct {
 // ShareStats are the counters that only shares have.
 type ShareStats struct {
 	Calls     map[string]uint64 `json:"calls,omitempty"`   // requests by FUSE operation
-	Replies   map[string]uint64 `json:"replies,omitempty"` // replies with an error, by its name
+	Replies   map[string]uint64 `json:"replies,omitempty"` // replies with an error, by its name, such as ENOENT
 	Malformed uint64            `json:"malformed"`         // requests that contradict themselves
 	Files     int64             `json:"files"`             // descriptors of the host that are open
 	MaxFiles  int64             `json:"max_files"`

@@ -48,15 +48,6 @@ static guest login(capsa_builder *b) {
     return g;
 }
 
-/* Runs a command in the guest that has to succeed. */
-static const char *must(guest *g, const char *command) {
-    const char *text;
-    int status = run(g, command, &text);
-
-    CHECK(status == 0, "\"%s\" ended with %d: %s", command, status, text);
-    return text;
-}
-
 /* All services are up and none has failed. */
 static void check_services(guest *g) {
     const char *text;

@@ -8,21 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Runs a command in the guest that has to succeed. */
-static const char *must(guest *g, const char *command) {
-    const char *text;
-    int status = run(g, command, &text);
-
-    CHECK(status == 0, "\"%s\" ended with %d: %s", command, status, text);
-    return text;
-}
-
-static void power_off(guest *g) {
-    type(g, "poweroff");
-    ended(g, CAPSA_CAUSE_GUEST_SHUTDOWN);
-    discard(g);
-}
-
 /* The counters of a disk. */
 static capsa_device_stats counters(guest *g, const char *name) {
     capsa_stats all = CAPSA_STATS_INIT;

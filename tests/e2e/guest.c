@@ -180,6 +180,14 @@ int run(guest *g, const char *command, const char **text) {
     return status;
 }
 
+const char *must(guest *g, const char *command) {
+    const char *text;
+    int status = run(g, command, &text);
+
+    CHECK(status == 0, "\"%s\" ended with %d: %s", command, status, text);
+    return text;
+}
+
 long long run_number(guest *g, const char *command) {
     const char *text;
     char *end;
@@ -218,4 +226,10 @@ void discard(guest *g) {
     capsa_vm_free(g->vm);
     capsa_builder_free(g->builder);
     *g = (guest){0};
+}
+
+void power_off(guest *g) {
+    type(g, "poweroff");
+    ended(g, CAPSA_CAUSE_GUEST_SHUTDOWN);
+    discard(g);
 }

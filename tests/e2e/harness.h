@@ -115,9 +115,13 @@ void type(guest *g, const char *line);
 /* Runs a command; its exit status; *text (NULL: not wanted) becomes its output, without the last line's end, in static
  * memory until the next call. */
 int run(guest *g, const char *command, const char **text);
+/* Its output; the command has to succeed. */
+const char *must(guest *g, const char *command);
 long long run_number(guest *g, const char *command);
 /* Waits for the end and checks the cause. */
 capsa_exit_info ended(guest *g, uint32_t cause);
+/* Ends the guest from the inside, checks that it was so, and discards it. */
+void power_off(guest *g);
 /* Waits until the serial port has said the text. */
 void await_serial(guest *g, const char *text);
 void discard(guest *g);

@@ -27,13 +27,6 @@ static uint64_t process_memory(void) {
     return kib << 10;
 }
 
-static void must(guest *g, const char *command) {
-    const char *text;
-    int status = run(g, command, &text);
-
-    CHECK(status == 0, "\"%s\" ended with %d: %s", command, status, text);
-}
-
 static void print_memory(const char *when, guest *g) {
     capsa_stats s = look(g);
 

@@ -44,7 +44,8 @@ type Frame struct {
 	Header Header
 	// Data are the bytes, in order. They are borrowed for the call: from a
 	// guest they are guest memory, which may change while they are read, so
-	// what is parsed is copied first.
+	// what is parsed is copied first. A guest chooses how many pieces there
+	// are, up to some thousands.
 	Data [][]byte
 }
 
@@ -72,8 +73,13 @@ type Guest interface {
 	// Fewer than all: there was no room, the rest is the caller's, and
 	// Host.Room is called once there is. A frame that cannot be taken at all
 	// (too long for the driver's buffers) is dropped, counted and counts as
-	// taken. Any goroutine may call it, several at once; it never blocks for
-	// longer than it copies.
+	// taken; so does one while the link is down. Any goroutine may call it,
+	// several at once; it never blocks for longer than it copies, and calls no
+	// Host. The frames of one call are worth one interrupt, or few if they are
+	// many.
+	//
+	// A guest that has given up takes nothing, and there is no Room then, but a
+	// Detach when its driver resets the device.
 	Receive(frames []Frame) int
 }
 
@@ -84,10 +90,14 @@ type Host interface {
 	// Detach ends that. Send and Room are not running and not called any more;
 	// when it returns, the Guest is not called any more either.
 	Detach()
-	// Send takes frames of the guest, in order. One goroutine calls it. It does
+	// Send takes frames of the guest, in order. One goroutine calls it. Their
+	// headers were checked against what was negotiated: checksums lie in the
+	// frame, and GSOSize of a long frame is not 0. It may call Receive. It does
 	// not block: what it cannot hold it drops and counts, as a wire does.
 	Send(frames []Frame)
 	// Room says that there is room again for what Receive did not take. It may
-	// call Receive.
+	// call Receive. It has a goroutine of its own: Send may be running, and the
+	// Receive that found no room may not have returned yet to whoever called
+	// it. There may still be less room than is needed.
 	Room()
 }

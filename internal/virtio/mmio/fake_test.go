@@ -23,6 +23,7 @@ const (
 // fakeDevice has two queues that swallow what comes, and counts its calls.
 type fakeDevice struct {
 	activateErr error
+	refused     uint64 // a set of features that the device cannot work with
 	regions     map[uint32][2]uint64
 
 	mu          sync.Mutex
@@ -38,6 +39,13 @@ func (d *fakeDevice) ID() virtio.DeviceID  { return virtio.IDFS }
 func (d *fakeDevice) Name() string         { return "fake" }
 func (d *fakeDevice) Features() uint64     { return fakeFeatures }
 func (d *fakeDevice) QueueSizes() []uint16 { return []uint16{8, 256} }
+
+func (d *fakeDevice) AcceptFeatures(features uint64) error {
+	if d.refused != 0 && features == d.refused {
+		return errors.New("bit 40 needs bit 5")
+	}
+	return nil
+}
 
 func (d *fakeDevice) ReadConfig(offset uint32, p []byte) {
 	if offset < uint32(len(d.config)) {

@@ -73,7 +73,8 @@ func (t *Transport) writeDriverFeatures(v uint32) {
 
 // acceptFeatures decides on FEATURES_OK: the driver reads the bit back to
 // learn (virtio 1.2 section 3.1.1 step 6). A driver must accept VERSION_1
-// (section 6.1) and nothing that was not offered (section 2.2.1).
+// (section 6.1), nothing that was not offered (section 2.2.1), and what belongs
+// together.
 func (t *Transport) acceptFeatures() bool {
 	switch {
 	case t.driverBeyond || t.driverFeatures&^t.offered != 0:
@@ -82,9 +83,14 @@ func (t *Transport) acceptFeatures() bool {
 	case t.driverFeatures&virtio.FeatureVersion1 == 0:
 		t.line.log.printf("driver does not accept VERSION_1")
 		return false
-	default:
-		return true
 	}
+	if dev, ok := t.dev.(virtio.Negotiating); ok {
+		if err := dev.AcceptFeatures(t.driverFeatures); err != nil {
+			t.line.log.printf("driver features %#x: %v", t.driverFeatures, err)
+			return false
+		}
+	}
+	return true
 }
 
 // driverOK brings the device to life. The bit is set even if that fails: the

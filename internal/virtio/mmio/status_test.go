@@ -77,6 +77,19 @@ func TestFeatureNegotiation(t *testing.T) {
 	}
 }
 
+func TestFeaturesRefusedByTheDevice(t *testing.T) {
+	r := newRig(t)
+	r.dev.refused = virtio.FeatureVersion1 | 1<<40
+	r.setStatus(stepAcknowledged)
+	r.setStatus(stepDriver)
+	r.setFeatures(r.dev.refused)
+	r.setStatus(stepFeatures)
+	require.Equal(t, stepDriver, r.getStatus())
+	r.setFeatures(r.dev.refused | 1<<5)
+	r.setStatus(stepFeatures)
+	require.Equal(t, stepFeatures, r.getStatus())
+}
+
 func TestFeaturesBeyond64(t *testing.T) {
 	r := newRig(t)
 	r.setStatus(stepAcknowledged)

@@ -29,6 +29,7 @@ const (
 	opInterrupt
 	opEnable
 	opDisable
+	opPushAll // as many as there are
 	numOps
 )
 
@@ -96,6 +97,14 @@ func fuzzRun(t *testing.T, q *virtq.Queue, ram, ops []byte) {
 			q.EnableKick()
 		case opDisable:
 			q.DisableKick()
+		case opPushAll:
+			var used []virtq.Used
+			for _, c := range held {
+				used = append(used, virtq.Used{Chain: c, Written: uint32(ops[i]) << 8})
+			}
+			held = nil
+			clear(heads)
+			q.PushAll(used)
 		}
 		require.Equal(t, len(held), q.InFlight())
 		require.LessOrEqual(t, q.InFlight(), int(q.Config().Size))
@@ -124,7 +133,7 @@ func fuzzCheck(t *testing.T, c *virtq.Chain, ram []byte) {
 // fuzzSeeds are rings of each shape: direct, chained, indirect, looping, and a jump of the index.
 func fuzzSeeds() (seeds [][]byte) {
 	const next, write, ind = virtiotest.DescNext, virtiotest.DescWrite, virtiotest.DescIndirect
-	ops := []byte{opDisable, opPop, opPop, opPush, opInterrupt, opEnable, opExpose, opPop, opFlip, 1, 0xFF, opPop, opPush, opPush}
+	ops := []byte{opDisable, opPop, opPop, opPush, opInterrupt, opEnable, opExpose, opPop, opFlip, 1, 0xFF, opPop, opPush, opPush, opExpose, opPop, opPushAll}
 	for _, descs := range [][]virtiotest.Desc{
 		{{Addr: 0x1000, Len: 64}, {Addr: 0x1100, Len: 64, Flags: write}},
 		{{Addr: 0x1000, Len: 64, Flags: next, Next: 1}, {Addr: 0x1100, Len: 64, Flags: write}},

@@ -84,3 +84,38 @@ func TestGoldenImage(t *testing.T) {
 		image(t, mem, raw.Used, 38))
 	require.Equal(t, availImage, image(t, mem, raw.Avail, 14), "the device wrote to the driver's ring")
 }
+
+// Several chains at once: two entries, and an index that counts both, in a ring whose index wraps meanwhile.
+func TestGoldenPushAll(t *testing.T) {
+	mem := virtiotest.NewMemory(t)
+	raw := virtiotest.NewRaw(t, mem, ringBase, 4)
+	q, err := virtq.New(mem, config(raw))
+	require.NoError(t, err)
+	for i := range uint16(4) {
+		raw.SetDesc(i, virtiotest.Desc{Addr: bufferBase, Len: 0x0304, Flags: virtiotest.DescWrite})
+	}
+	raw.Expose(2, 0, 3)
+	var used []virtq.Used
+	for _, written := range []uint32{0x0304, 1, 0xFFFF_FFFF} {
+		c, err := q.Pop()
+		require.NoError(t, err)
+		used = append(used, virtq.Used{Chain: c, Written: written})
+	}
+	q.PushAll(nil)
+	require.Equal(t, make([]byte, 38), image(t, mem, raw.Used, 38), "nothing to push")
+	q.PushAll(used)
+	require.Equal(t, bytesOf(t, `00 00 | 03 00 |
+		02 00 00 00  04 03 00 00 | 00 00 00 00  01 00 00 00 | 03 00 00 00  04 03 00 00 | 00 00 00 00 00 00 00 00 | 00 00`),
+		image(t, mem, raw.Used, 38))
+	require.Zero(t, q.InFlight())
+	raw.Expose(1, 2)
+	for i := range 2 {
+		c, err := q.Pop()
+		require.NoError(t, err)
+		used[i] = virtq.Used{Chain: c, Written: 7}
+	}
+	q.PushAll(used[:2])
+	require.Equal(t, bytesOf(t, `00 00 | 05 00 |
+		02 00 00 00  07 00 00 00 | 00 00 00 00  01 00 00 00 | 03 00 00 00  04 03 00 00 | 01 00 00 00  07 00 00 00 | 00 00`),
+		image(t, mem, raw.Used, 38))
+}

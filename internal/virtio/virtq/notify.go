@@ -1,6 +1,6 @@
 package virtq
 
-// NeedsInterrupt decides, after one or more calls of Push, whether the driver wants to be told (2.7.7). It counts the pushes since
+// NeedsInterrupt decides, after one or more calls of Push or PushAll, whether the driver wants to be told (2.7.7). It counts the pushes since
 // it was last asked; without any it is false.
 //
 // A used_event that makes no sense costs the guest a missing or a spurious interrupt, nobody else anything.
@@ -10,7 +10,7 @@ func (q *Queue) NeedsInterrupt() bool {
 	if pushed == 0 {
 		return false
 	}
-	// The store of the used index in Push is a full barrier: the driver either sees that index before it decides that it has
+	// The store of the used index in publish is a full barrier: the driver either sees that index before it decides that it has
 	// nothing to do, or we see here that it has asked.
 	if !q.cfg.EventIdx {
 		return q.rings.availFlags()&availNoInterrupt == 0

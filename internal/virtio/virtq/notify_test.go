@@ -68,6 +68,24 @@ func TestNeedsInterruptByEvent(t *testing.T) {
 	}
 }
 
+// One decision for a batch: about all of its entries.
+func TestNeedsInterruptAfterPushAll(t *testing.T) {
+	for event, want := range map[uint16]bool{0: true, 2: true, 3: false, 0xFFFF: false} {
+		raw, q := newQueue(t, 4, eventIdx)
+		raw.SetUsedEvent(event)
+		raw.Expose(0, 1, 2)
+		var used []virtq.Used
+		for range 3 {
+			c, err := q.Pop()
+			require.NoError(t, err)
+			used = append(used, virtq.Used{Chain: c})
+		}
+		q.PushAll(used)
+		require.Equal(t, want, q.NeedsInterrupt(), "used_event %d", event)
+		require.False(t, q.NeedsInterrupt())
+	}
+}
+
 func TestKickByFlag(t *testing.T) {
 	raw, q := newQueue(t, 4, nil)
 	require.False(t, q.EnableKick())

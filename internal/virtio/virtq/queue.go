@@ -48,7 +48,7 @@ type Queue struct {
 
 	next     uint16 // index of the next available entry to take; runs freely
 	avail    uint16 // available index as last read
-	used     uint16 // used index as published
+	used     uint16 // used index, published but for entries between put and publish
 	flags    uint16 // used flags as published
 	unsent   uint32 // chains pushed since NeedsInterrupt last decided
 	maxBytes uint64
@@ -141,6 +141,30 @@ func (q *Queue) pop() (*Chain, *Fault) {
 //
 // A chain that is not in flight is a bug of the device and panics; nothing a guest does leads there.
 func (q *Queue) Push(c *Chain, written uint32) {
+	q.put(c, written)
+	q.publish()
+}
+
+// Used is a chain to be given back, and how many bytes were written to it.
+type Used struct {
+	Chain   *Chain
+	Written uint32
+}
+
+// PushAll is Push for several chains, which the driver sees all at once or not at all: for a packet that is spread over
+// chains, none of which makes sense before the last one is there (5.1.6.4), and for batches, as it costs one barrier. It
+// does not keep used. None is nothing.
+func (q *Queue) PushAll(used []Used) {
+	for i := range used {
+		q.put(used[i].Chain, used[i].Written)
+	}
+	if len(used) > 0 {
+		q.publish()
+	}
+}
+
+// put writes a used entry that the driver does not see before publish.
+func (q *Queue) put(c *Chain, written uint32) {
 	if !q.has(c.Head) {
 		panic("BUG: virtq: Push of a chain that is not in flight")
 	}
@@ -152,10 +176,12 @@ func (q *Queue) Push(c *Chain, written uint32) {
 	q.rings.putUsed(q.used&q.mask, c.Head, written)
 	q.used++
 	q.unsent++
-	// The atomic store orders the entry, and the payload before it, ahead of the index (2.7.14).
-	q.rings.publishUsed(q.flags, q.used)
 	q.free = append(q.free, c)
 }
+
+// publish shows the driver the entries that were put. The atomic store orders them, and the payload before them, ahead of the
+// index (2.7.14).
+func (q *Queue) publish() { q.rings.publishUsed(q.flags, q.used) }
 
 // Fail stops the queue because a well-formed chain makes no sense to the device. The fault it returns is what Pop returns from
 // now on, and what the device reports to its transport. A queue that had stopped keeps its first fault.

@@ -240,6 +240,17 @@ func TestPushCapsAndPanics(t *testing.T) {
 	require.PanicsWithValue(t, "BUG: virtq: Push of a chain that is not in flight", func() { q.Push(c, 0) })
 }
 
+func TestPushAllPanics(t *testing.T) {
+	raw, q := newQueue(t, 4, nil)
+	raw.Expose(1)
+	c, err := q.Pop()
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "BUG: virtq: Push of a chain that is not in flight", func() {
+		q.PushAll([]virtq.Used{{Chain: c}, {Chain: c}})
+	})
+	require.Zero(t, raw.UsedIdx(), "half of a batch was shown")
+}
+
 func TestFail(t *testing.T) {
 	raw, q := newQueue(t, 4, nil)
 	raw.Expose(1)

@@ -1,7 +1,9 @@
 #!/bin/sh
-# build.sh OUT: builds the bare guest (guest.c) that tests of the ABI and of the bindings boot.
+# build.sh OUT - compiles the bare guest of guest.c.
 set -eu
+out=$(realpath -m "$1")
 cd "$(dirname "$0")"
-exec "${CC:-cc}" -m64 -std=c11 -O2 -Wall -Wextra -Werror -pedantic -ffreestanding -nostdlib -static -fno-pie -no-pie \
+mkdir -p "$(dirname "$out")"
+${CC:-cc} -m64 -std=c11 -O2 -Wall -Wextra -Werror -pedantic -ffreestanding -nostdlib -static -fno-pie -no-pie \
     -fno-stack-protector -mno-red-zone -mgeneral-regs-only -Wl,-T,guest.ld -Wl,--build-id=none \
-    -Wl,--no-warn-rwx-segments start.S guest.c -o "$1"
+    -Wl,--no-warn-rwx-segments start.S guest.c -o "$out"
