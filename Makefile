@@ -15,6 +15,7 @@ VERSION := 0.1.0
 all: build
 
 include libcapsa/abi.mk
+include bindings/python/python.mk
 include guest/guest.mk
 include tests/e2e/e2e.mk
 include tests/bench/bench.mk
@@ -41,7 +42,7 @@ race: setup ## the same with the race detector
 demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
 	BUILD=$(BUILD) scripts/demo.sh
 
-test: check unit abi node-test faults e2e abi-linux ## everything; CI runs this
+test: check unit abi python-test node-test faults e2e abi-linux ## everything; CI runs this
 
 clean: ## removes build/
 	rm -rf $(BUILD)

@@ -7,6 +7,7 @@ set -eu
 build='gcc libc6-dev make pkg-config'
 check='clang-format abigail-tools'
 clients='g++ clang libclang-rt-14-dev'
+python='python3-venv python3-pytest mypy python3-flake8'
 kernel='linux-source-6.1 flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd busybox-static'
 lab='qemu-system-x86 qemu-utils'
 rootfs='mmdebstrap e2fsprogs'
@@ -19,7 +20,7 @@ elif [ ! -f "$(dirname "$(readlink -f "$(command -v node)")")/../include/node/no
 	node=libnode-dev
 fi
 
-packages="$build $check $clients $kernel $lab $rootfs $node"
+packages="$build $check $clients $python $kernel $lab $rootfs $node"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"

@@ -19,8 +19,16 @@ if [ -d "$build/node/package" ]; then
     chmod +x "$build/abi/hello-node"
 fi
 
+# The one in Python needs no installation, only the library.
+cat >"$build/abi/hello-python" <<END
+#!/bin/sh
+CAPSA_LIBRARY="$(realpath "$LD_LIBRARY_PATH/libcapsa.so.0")" PYTHONPATH="$PWD/bindings/python/src" \\
+    exec "${PYTHON:-/usr/bin/python3}" "$PWD/examples/python/hello.py" "\$@"
+END
+chmod +x "$build/abi/hello-python"
+
 failed=
-for program in hello hello-cpp hello-rust hello-node; do
+for program in hello hello-cpp hello-rust hello-python hello-node; do
     if [ ! -x "$build/abi/$program" ]; then
         # run.sh has said why, and whether that is a failure.
         echo "abi: skipped linux/$program: not built"
