@@ -11,7 +11,7 @@ import (
 const (
 	MethodHello         = "hello"          // Hello → Welcome; the first
 	MethodCapabilities  = "capabilities"   // → vm.Capabilities
-	MethodCreate        = "create"         // Config and the ends of the streams → vm.Stats
+	MethodCreate        = "create"         // Config and the ends of the streams → Created
 	MethodStart         = "start"          // and so on: the methods of vm.Machine
 	MethodPause         = "pause"          //
 	MethodResume        = "resume"         //
@@ -74,7 +74,12 @@ type Welcome struct {
 	Proto   int    `json:"proto"`
 	PID     int    `json:"pid"`
 	Backend string `json:"backend"`
-	Jail    string `json:"jail,omitempty"` // what confines the daemon, in words; "" nothing
+}
+
+// Created is the result of MethodCreate.
+type Created struct {
+	Stats vm.Stats `json:"stats"`
+	Jail  string   `json:"jail,omitempty"` // what confines the daemon, in words; "": nothing
 }
 
 // Kill are the parameters of MethodKill.
