@@ -1,7 +1,9 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vzd/wire"
@@ -21,6 +23,16 @@ type Config struct {
 	// Capabilities says what the backend can do on this host, when this process can
 	// tell; nil: a daemon is started to ask it.
 	Capabilities func() (vm.Capabilities, error)
+
+	times times // zero: the constants
+}
+
+// times are how long a daemon may take.
+type times struct{ hello, kill time.Duration }
+
+// withDefaults replaces what is zero.
+func (t times) withDefaults() times {
+	return times{hello: cmp.Or(t.hello, helloTime), kill: cmp.Or(t.kill, killTime)}
 }
 
 // Backend makes machines in processes of their own. It is safe for concurrent use
@@ -30,7 +42,10 @@ type Backend struct{ cfg Config }
 var _ vm.Backend = (*Backend)(nil)
 
 // New makes a backend. It does not touch the host.
-func New(cfg Config) *Backend { return &Backend{cfg: cfg} }
+func New(cfg Config) *Backend {
+	cfg.times = cfg.times.withDefaults()
+	return &Backend{cfg: cfg}
+}
 
 // Name implements vm.Backend.
 func (b *Backend) Name() string { return b.cfg.Name }
@@ -68,7 +83,7 @@ func (b *Backend) Capabilities() (vm.Capabilities, error) {
 // greet also makes sure that the daemon has the right backend. When it fails the
 // daemon is gone.
 func (b *Backend) greet(d *daemon) error {
-	welcome, err := d.greet()
+	welcome, err := d.greet(b.cfg.times.hello)
 	if err != nil {
 		return err
 	}
@@ -93,7 +108,7 @@ func (b *Backend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, ends, err := newMachine(cfg, host)
+	m, ends, err := newMachine(cfg, host, b.cfg.times.kill)
 	if err != nil {
 		return nil, err
 	}

@@ -72,10 +72,10 @@ func startError(path string, err error) error {
 }
 
 // greet starts receiving, and settles the version.
-func (d *daemon) greet() (wire.Welcome, error) {
+func (d *daemon) greet(limit time.Duration) (wire.Welcome, error) {
 	safe.Go("vzd client", nil, d.run)
 	var w wire.Welcome
-	timer := time.AfterFunc(helloTime, d.kill)
+	timer := time.AfterFunc(limit, d.kill)
 	_, err := d.call(context.Background(), wire.MethodHello, wire.Hello{Proto: wire.Proto, Client: "libcapsa"}, nil, &w)
 	timely := timer.Stop()
 	if err == nil && w.Proto != wire.Proto {

@@ -10,9 +10,9 @@ import (
 	"github.com/libcapsa/libcapsa/internal/vzd/wire"
 )
 
-// patience is how long a daemon may take to kill its machine, before it is killed
+// killTime is how long a daemon may take to kill its machine, before it is killed
 // itself: longer than a backend waits for storage that does not answer.
-const patience = 15 * time.Second
+const killTime = 15 * time.Second
 
 // machine is a machine in a process of its own. Fields without a note are written
 // before New returns and constant afterwards.
@@ -20,7 +20,7 @@ type machine struct {
 	*daemon
 	cfg      vm.Config
 	host     vm.Host
-	patience time.Duration // patience, but in tests
+	patience time.Duration // killTime, but in tests
 	in       [wire.Streams]*inflow
 	out      *outflow // nil: nothing is ever typed
 	wg       sync.WaitGroup
@@ -46,7 +46,7 @@ var (
 )
 
 // newMachine makes everything but the daemon, and the ends of the streams for it.
-func newMachine(cfg vm.Config, host vm.Host) (*machine, wire.Files, error) {
+func newMachine(cfg vm.Config, host vm.Host, patience time.Duration) (*machine, wire.Files, error) {
 	m := &machine{cfg: cfg.WithDefaults(), host: host, patience: patience, done: make(chan struct{})}
 	var ends wire.Files
 	var err error

@@ -37,15 +37,15 @@ func pair(t testing.TB) (a, b *Conn) {
 	return a, b
 }
 
-// pipe is a pipe that holds a word, and its reading end.
+// pipe is a descriptor that gives a word and then the end.
 func pipe(t testing.TB, word string) int {
 	t.Helper()
-	var p [2]int
-	require.NoError(t, unix.Pipe2(p[:], unix.O_CLOEXEC))
-	_, err := unix.Write(p[1], []byte(word))
+	ours, theirs, err := Socketpair()
 	require.NoError(t, err)
-	require.NoError(t, unix.Close(p[1]))
-	return p[0]
+	_, err = unix.Write(theirs, []byte(word))
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(theirs))
+	return ours
 }
 
 func TestHeaderBytes(t *testing.T) {
@@ -183,9 +183,11 @@ func TestOutboxOfBrokenConnection(t *testing.T) {
 
 func TestNotASocket(t *testing.T) {
 	vmtest.CheckLeaks(t)
-	_, err := NewConn(pipe(t, ""))
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	_, err = NewConn(fd)
 	require.Error(t, err)
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	_, err = NewConn(fd)
 	require.ErrorContains(t, err, "no unix stream socket")
