@@ -19,6 +19,7 @@ import (
 type process struct {
 	path string
 	proc *os.Process
+	pid  int  // of proc, which forgets it
 	log  tail // of its standard error
 	wg   sync.WaitGroup
 
@@ -84,12 +85,18 @@ func (p *process) start(args []string, control, log int) error {
 	p.proc, err = os.StartProcess(p.path, argv, &os.ProcAttr{
 		Files: files, Env: []string{}, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
+	if err == nil {
+		p.pid = p.proc.Pid
+	}
 	return err
 }
 
 // wait waits for the process to end, and then ends what connects to it.
 func (p *process) wait() {
 	state, err := p.proc.Wait()
+	if err != nil {
+		_ = p.proc.Release() // which Wait does only when it succeeds
+	}
 	switch {
 	case err == nil:
 		p.status = state.String()
@@ -114,7 +121,7 @@ func (p *process) kill() { _ = p.proc.Kill() }
 // died is the error of a process that ended and should not have. Preconditions:
 // gone is closed.
 func (p *process) died(op string) *vm.Error {
-	text := fmt.Sprintf("the process that runs the machine (%s, pid %d) ended: %s", p.path, p.proc.Pid, p.status)
+	text := fmt.Sprintf("the process that runs the machine (%s, pid %d) ended: %s", p.path, p.pid, p.status)
 	if words := p.log.summary(); words != "" {
 		text += "; its last words: " + words
 	}

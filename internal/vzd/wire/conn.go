@@ -55,6 +55,16 @@ func (c *Conn) withFD(fn func(fd int) error) error {
 	return inner
 }
 
+// Dup is another descriptor of the socket, close-on-exec and the caller's.
+func (c *Conn) Dup() (fd int, err error) {
+	err = c.withFD(func(own int) error {
+		var err error
+		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
+}
+
 // Close closes the connection; calls under way return.
 func (c *Conn) Close() error { return c.c.Close() }
 
