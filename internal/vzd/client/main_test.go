@@ -26,7 +26,6 @@ const patience = time.Minute
 // roles are what this test's program is besides a test, by its first argument.
 var roles = map[string]func(args []string) int{
 	"daemon":   func(args []string) int { return vzdaemon.Run(args, testBackend(), vzd.Options{}, os.Stderr) },
-	"embedder": embedder,
 	"holder":   func([]string) int { _, _ = io.Copy(io.Discard, os.Stdin); return 0 },
 	"exit":     func([]string) int { return 0 },
 	"words":    func([]string) int { fmt.Fprintln(os.Stderr, "first\nno such luck"); return 7 },

@@ -17,6 +17,8 @@ import (
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 )
 
+func init() { roles["embedder"] = embedder }
+
 // embedder is a program that has a machine, with a bound socket, and a child that
 // holds the sockets to its daemon. It prints the daemon's pid and waits to be killed.
 func embedder(args []string) int {
