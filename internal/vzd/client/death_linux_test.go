@@ -108,6 +108,7 @@ func TestDaemonStops(t *testing.T) {
 	} {
 		m := spinning(t, b, vmtest.KernelSpin, vm.Host{}, nil)
 		require.NoError(t, unix.Kill(m.pid, unix.SIGSTOP))
+		require.NoError(t, retry(func() error { return unix.Waitid(unix.P_PID, m.pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil) }))
 		pending := make(chan error, 1)
 		go func() { pending <- m.Pause() }()
 		require.NoError(t, end.call(m), end.name)
@@ -117,13 +118,25 @@ func TestDaemonStops(t *testing.T) {
 	}
 }
 
+// retry repeats a system call that the runtime's signals interrupt.
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // TestSomebodyElseReaps: programs that wait for all their children, or for none.
 func TestSomebodyElseReaps(t *testing.T) {
 	vmtest.CheckLeaks(t)
 	m := spinning(t, backend(t, "daemon"), vmtest.KernelSpin, vm.Host{}, nil)
 	require.NoError(t, unix.Kill(m.pid, unix.SIGKILL))
 	var status unix.WaitStatus
-	_, err := unix.Wait4(m.pid, &status, 0, nil) // or ours was faster
+	err := retry(func() error { // or ours was faster
+		_, err := unix.Wait4(m.pid, &status, 0, nil)
+		return err
+	})
 	if err != nil {
 		require.Equal(t, unix.ECHILD, err)
 	}

@@ -131,7 +131,7 @@ func (b socketBackend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 		return nil, err
 	}
 	for _, p := range cfg.Vsock.Ports {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err == nil {
 			err = unix.Bind(fd, &unix.SockaddrUnix{Name: p.Path})
 		}

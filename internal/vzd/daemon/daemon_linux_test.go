@@ -82,7 +82,12 @@ func TestEnded(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ended(uintptr(fd)))
 	require.NoError(t, stdin.Close())
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+	for {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if err != unix.EINTR {
+			break
+		}
+	}
 	require.NoError(t, err)
 	require.True(t, ended(uintptr(fd)))
 	require.NoError(t, child.Wait())
