@@ -18,7 +18,7 @@ const (
 	maxKinds    = 16
 )
 
-// Error is a *vm.Error.
+// Error is a *vm.Error, or an error that wraps one.
 type Error struct {
 	Op          text         `json:"op,omitempty"`
 	Kind        vm.Kind      `json:"kind"`
@@ -28,6 +28,7 @@ type Error struct {
 	Problems    []vm.Problem `json:"problems,omitempty"`
 	ConsoleTail []byte       `json:"console_tail,omitempty"`
 	Cause       *cause       `json:"cause,omitempty"`
+	Around      text         `json:"around,omitempty"` // the words of an error that wraps it, if there is one
 }
 
 // cause is what an error wraps: its words, and what programs look for in it.
@@ -50,12 +51,9 @@ func EncodeError(op string, err error) *Error {
 	if err == nil {
 		return nil
 	}
-	e, ok := err.(*vm.Error)
+	e, ok := errors.AsType[*vm.Error](err)
 	if !ok {
 		e = &vm.Error{Op: op, Kind: vm.KindOf(err), Err: err}
-		if inner, ok := errors.AsType[*vm.Error](err); ok {
-			e.Component, e.Path, e.Hint, e.Problems, e.ConsoleTail = inner.Component, inner.Path, inner.Hint, inner.Problems, inner.ConsoleTail
-		}
 	}
 	out := &Error{
 		Op: clip(e.Op), Kind: e.Kind, Component: clip(e.Component), Path: clip(e.Path), Hint: clip(e.Hint),
@@ -64,6 +62,9 @@ func EncodeError(op string, err error) *Error {
 	}
 	if e.Err != nil {
 		out.Cause = encodeCause(e.Err)
+	}
+	if ok && err != error(e) {
+		out.Around = clip(err.Error())
 	}
 	return out
 }
@@ -102,8 +103,23 @@ func (e *Error) Decode() error {
 	if e.Cause != nil {
 		out.Err = e.Cause.decode()
 	}
+	if e.Around != "" {
+		return &around{text: string(e.Around), inner: out}
+	}
 	return out
 }
+
+// around is an error that wraps a *vm.Error.
+type around struct {
+	text  string
+	inner *vm.Error
+}
+
+// Error is the whole text.
+func (a *around) Error() string { return a.text }
+
+// Unwrap is the *vm.Error.
+func (a *around) Unwrap() error { return a.inner }
 
 // remote is the cause of an error of another process.
 type remote struct {

@@ -302,7 +302,7 @@ func TestErrors(t *testing.T) {
 		{"nested", vm.Errorf(vm.KindConfig, "new", "disk 0: %w", inner), "new: disk 0: open: open: no such file or directory (look)",
 			[]error{vm.KindConfig, vm.KindNotFound, os.ErrNotExist, syscall.ENOENT}},
 		{"untyped", io.EOF, "op: EOF", []error{vm.KindInternal}},
-		{"wrapped", errorsWrap(inner), "", []error{vm.KindNotFound, syscall.ENOENT}},
+		{"wrapped", errorsWrap(inner), "x y: open: open: no such file or directory (look)", []error{vm.KindNotFound, syscall.ENOENT}},
 		{"panic", vm.Errorf(vm.KindVMMDied, "run", "%w", panicked), "run: device panicked: oh", []error{vm.KindVMMDied}},
 		{"no cause", &vm.Error{Op: "x", Kind: vm.KindClosed}, "x: closed", []error{vm.KindClosed}},
 	}
