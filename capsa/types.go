@@ -37,6 +37,9 @@ type (
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
+	// Isolation says in which process a machine runs.
+	Isolation = vm.Isolation
+
 	// Exit is the record of how a machine ended.
 	Exit = vm.Exit
 	// Cause says why it ended.
@@ -175,6 +178,13 @@ const (
 	ShareXattrUser = vm.ShareXattrUser
 	ShareXattrNone = vm.ShareXattrNone
 	ShareXattrAll  = vm.ShareXattrAll
+)
+
+// The processes in which a machine can run.
+const (
+	IsolationDefault = vm.IsolationDefault
+	IsolationNone    = vm.IsolationNone
+	IsolationProcess = vm.IsolationProcess
 )
 
 // The modes of bound ports. VsockModeListen: the host listens at the path, where

@@ -60,6 +60,20 @@ func TestByName(t *testing.T) {
 	require.Contains(t, err.Error(), "known are: ")
 }
 
+func TestIsolated(t *testing.T) {
+	t.Parallel()
+	own, apart := vmtest.NewFake(), vmtest.NewFake()
+	entries := []entry{{name: "both", backend: own, isolated: apart}, {name: "here", backend: own}, absent("vz", "not here", "buy a Mac")}
+	got, err := isolate(entries, "both")
+	require.NoError(t, err)
+	require.Same(t, apart, got)
+	for name, kind := range map[string]vm.Kind{"here": vm.KindUnsupported, "vz": vm.KindUnsupported, "nonsense": vm.KindNotFound} {
+		_, err = isolate(entries, name)
+		require.ErrorIs(t, err, kind, name)
+		require.NotEmpty(t, err.(*vm.Error).Hint)
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	r := examine([]entry{

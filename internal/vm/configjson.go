@@ -32,7 +32,8 @@ const MaxConfigJSON = 1 << 20
 //	  "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}, // see balloonJSON
 //	  "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"}]}, // see vsockJSON
 //	  "timeout_ms": 60000,
-//	  "backend": "kvm"
+//	  "backend": "kvm",
+//	  "isolation": "process" // or "none"
 //	}
 //
 // Memory is in MiB, the ring in bytes, the timeout in milliseconds. It is strict:
@@ -51,6 +52,7 @@ type configJSON struct {
 	Vsock     *vsockJSON   `json:"vsock,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
+	Isolation *Isolation   `json:"isolation,omitempty"`
 }
 
 type bootJSON struct {
@@ -109,6 +111,9 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
+	}
+	if s := text("isolation", string(c.Isolation)); s != nil {
+		out.Isolation = &c.Isolation
 	}
 	if err := p.Err(KindConfig, "encode configuration"); err != nil {
 		return nil, err
@@ -172,6 +177,7 @@ func (in *configJSON) apply(c *Config) error {
 	}
 	give(&c.CPUs, in.CPUs)
 	give(&c.Backend, in.Backend)
+	give(&c.Isolation, in.Isolation)
 	if t := in.Console; t != nil {
 		give(&c.Console.RingSize, t.RingSize)
 		give(&c.Console.Cols, t.Cols)
