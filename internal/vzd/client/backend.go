@@ -67,7 +67,7 @@ func (b *Backend) Capabilities() (vm.Capabilities, error) {
 	if b.cfg.Capabilities != nil {
 		return b.cfg.Capabilities()
 	}
-	d, err := open(path, b.cfg.Args, func() {})
+	d, err := open(path, b.cfg.Args, "", func() {})
 	if err != nil {
 		return vm.Capabilities{}, err
 	}

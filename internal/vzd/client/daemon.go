@@ -34,8 +34,8 @@ type daemon struct {
 }
 
 // open starts a daemon. Nothing is received before greet. When the process is gone,
-// unhook is called.
-func open(path string, args []string, unhook func()) (*daemon, error) {
+// unhook is called. temp is its directory for temporary files, or "".
+func open(path string, args []string, temp string, unhook func()) (*daemon, error) {
 	own, theirs, err := wire.Socketpair()
 	if err != nil {
 		return nil, startError(path, err)
@@ -45,7 +45,7 @@ func open(path string, args []string, unhook func()) (*daemon, error) {
 		_ = unix.Close(theirs)
 		return nil, startError(path, err)
 	}
-	p, err := launch(path, args, theirs, func() {
+	p, err := launch(path, args, temp, theirs, func() {
 		conn.Shutdown()
 		unhook()
 	})

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type machine struct {
 	out      *outflow // nil: nothing is ever typed
 	wg       sync.WaitGroup
 	sockets  []socketFile // that the daemon made
+	temp     string       // the daemon's directory for temporary files; "": it needs none
 
 	done    chan struct{} // closed when exit is valid
 	closing sync.Once
@@ -50,7 +52,13 @@ func newMachine(cfg vm.Config, host vm.Host, patience time.Duration) (*machine, 
 	m := &machine{cfg: cfg.WithDefaults(), host: host, patience: patience, done: make(chan struct{})}
 	var ends wire.Files
 	var err error
+	if cfg.Vsock.Enabled() { // listening sockets have names there
+		if m.temp, err = os.MkdirTemp("", wire.TempPrefix); err != nil {
+			return nil, nil, vm.Wrap("new machine", err)
+		}
+	}
 	if m.in, ends, err = newStreams(host); err != nil {
+		m.removeTemp()
 		return nil, nil, vm.Wrap("new machine", err)
 	}
 	if host.Input != nil {
@@ -61,7 +69,7 @@ func newMachine(cfg vm.Config, host vm.Host, patience time.Duration) (*machine, 
 
 // launch starts the daemon and what serves it here.
 func (m *machine) launch(b *Backend, path string) error {
-	d, err := open(path, b.cfg.Args, m.endStreams)
+	d, err := open(path, b.cfg.Args, m.temp, m.endStreams)
 	if err != nil {
 		return err
 	}
@@ -114,6 +122,15 @@ func (m *machine) release() {
 	m.wg.Wait()
 	for _, f := range m.in {
 		_ = f.file.Close()
+	}
+	m.removeTemp()
+}
+
+// removeTemp removes the daemon's temporary files, of which a daemon that ended in
+// order has left none.
+func (m *machine) removeTemp() {
+	if m.temp != "" {
+		_ = os.RemoveAll(m.temp)
 	}
 }
 

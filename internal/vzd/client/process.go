@@ -32,16 +32,17 @@ type process struct {
 }
 
 // launch starts the program with the arguments and the control socket's other end.
-// The process gets four descriptors, an empty environment, and a group of its own,
-// so that Ctrl-C at a terminal is the caller's to handle. It is told who started it,
-// to end when that ends. When it has ended, unhook is called.
-func launch(path string, args []string, control int, unhook func()) (*process, error) {
+// The process gets four descriptors, a group of its own, so that Ctrl-C at a terminal
+// is the caller's to handle, and nothing of the environment but a directory for
+// temporary files, if it needs one. It is told who started it, to end when that ends.
+// When it has ended, unhook is called.
+func launch(path string, args []string, temp string, control int, unhook func()) (*process, error) {
 	ownLog, theirLog, err := wire.Socketpair()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{path: path, unhook: unhook, gone: make(chan struct{}), logSocket: os.NewFile(uintptr(ownLog), "vzd log")}
-	err = p.start(args, control, theirLog)
+	err = p.start(args, temp, control, theirLog)
 	_ = unix.Close(theirLog)
 	if err != nil {
 		_ = p.logSocket.Close()
@@ -64,7 +65,7 @@ func launch(path string, args []string, control int, unhook func()) (*process, e
 }
 
 // start starts the process with copies of the two sockets as descriptors 3 and 2.
-func (p *process) start(args []string, control, log int) error {
+func (p *process) start(args []string, temp string, control, log int) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -82,8 +83,12 @@ func (p *process) start(args []string, control, log int) error {
 	}
 	argv := append([]string{filepath.Base(p.path)}, args...)
 	argv = append(argv, fmt.Sprintf("--parent=%d", os.Getpid()))
+	env := []string{} // not nil, which would be ours
+	if temp != "" {
+		env = append(env, "TMPDIR="+temp)
+	}
 	p.proc, err = os.StartProcess(p.path, argv, &os.ProcAttr{
-		Files: files, Env: []string{}, Sys: &syscall.SysProcAttr{Setpgid: true},
+		Files: files, Env: env, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err == nil {
 		p.pid = p.proc.Pid

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,16 @@ func run(args []string, backend vm.Backend, opts vzd.Options) error {
 		return err
 	}
 	defer stop()
+	defer removeTemp(os.Getenv("TMPDIR"))
 	return vzd.Serve(ctx, conn, backend, opts)
+}
+
+// removeTemp removes the directory that the client has made for this process, if
+// nothing is in it. The client does so too, unless it has died.
+func removeTemp(dir string) {
+	if strings.HasPrefix(filepath.Base(dir), wire.TempPrefix) {
+		_ = os.Remove(dir)
+	}
 }
 
 // parentOf is the process that the arguments name.

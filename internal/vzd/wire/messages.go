@@ -26,6 +26,11 @@ const (
 	MethodClose         = "close"          // → Closed; the last
 )
 
+// TempPrefix begins the name of a daemon's directory for temporary files, its
+// TMPDIR. The client makes and removes it; a daemon that outlives its client removes
+// it too.
+const TempPrefix = "capsa-vzd-"
+
 // The streams that go over sockets of their own, whose ends come with create.
 const (
 	StreamConsole = 0 // the guest's console: output to the client, input to the daemon
