@@ -4,8 +4,8 @@ import (
 	"os"
 
 	"github.com/libcapsa/libcapsa/internal/kvm"
-	"github.com/libcapsa/libcapsa/internal/vzd"
 	"github.com/libcapsa/libcapsa/internal/vzd/daemon"
+	"github.com/libcapsa/libcapsa/internal/vzd/jail"
 )
 
-func run(args []string) int { return daemon.Run(args, kvm.New(), vzd.Options{}, os.Stderr) }
+func run(args []string) int { return daemon.Run(args, kvm.New(), jail.Options(), os.Stderr) }

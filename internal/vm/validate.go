@@ -77,6 +77,7 @@ func (c Config) Check() Problems {
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
 	p.Isolation(c.Isolation)
+	p.Jail(c.Jail)
 	return p
 }
 

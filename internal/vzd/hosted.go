@@ -103,13 +103,12 @@ func newStreams(s *session, files wire.Files) (*hosted, error) {
 
 // build makes the machine and starts what serves it.
 func (h *hosted) build(cfg vm.Config) (*wire.Created, error) {
-	created := &wire.Created{}
+	seal := func() (string, error) { return "", nil }
 	if confine := h.s.opts.Confine; confine != nil {
-		jail, err := confine(cfg)
-		if err != nil {
+		var err error
+		if seal, err = confine(cfg); err != nil {
 			return nil, err
 		}
-		created.Jail = jail
 	}
 	machine, err := h.s.backend.New(cfg, vm.Host{
 		Console: h.streams[wire.StreamConsole], Serial: h.streams[wire.StreamSerial], Input: h.input, Event: h.event,
@@ -117,8 +116,13 @@ func (h *hosted) build(cfg vm.Config) (*wire.Created, error) {
 	if err != nil {
 		return nil, err
 	}
+	jail, err := seal()
+	if err != nil {
+		_ = machine.Close() // the reason says more
+		return nil, err
+	}
 	h.machine = machine
-	created.Stats = machine.Stats()
+	created := &wire.Created{Stats: machine.Stats(), Jail: jail}
 	h.run("vzd machine end", h.tellEnd)
 	h.run("vzd input", h.takeInput)
 	return created, nil

@@ -21,9 +21,10 @@ const maxCalls = 4096
 
 // Options are what Serve can do without.
 type Options struct {
-	// Confine gives up what the process does not need for a machine, before it is
-	// made, and says in words what holds it from then on; nil: nothing does.
-	Confine func(vm.Config) (jail string, err error)
+	// Confine gives up what the process does not need to make a machine. After that
+	// seal gives up what it does not need to run it, and says in words what holds it
+	// from then on. nil: nothing does.
+	Confine func(vm.Config) (seal func() (jail string, err error), err error)
 }
 
 // Serve serves one machine of a backend to the client at the other end of conn,

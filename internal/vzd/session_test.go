@@ -239,7 +239,7 @@ func TestUnreadOutput(t *testing.T) {
 
 // TestPanics: a bug of a backend is an error of the call.
 func TestPanics(t *testing.T) {
-	c := serve(t, Options{Confine: func(vm.Config) (string, error) { panic("bug") }})
+	c := serve(t, Options{Confine: func(vm.Config) (func() (string, error), error) { panic("bug") }})
 	c.call(wire.MethodHello, hello)
 	_, theirs := c.streams()
 	r := c.answer(c.send(wire.MethodCreate, config(t, vmtest.KernelSpin), theirs...))
@@ -251,7 +251,9 @@ func TestPanics(t *testing.T) {
 
 // TestConfine: what it says arrives, and its refusal.
 func TestConfine(t *testing.T) {
-	c := serve(t, Options{Confine: func(cfg vm.Config) (string, error) { return "for " + cfg.Boot.Kernel, nil }})
+	c := serve(t, Options{Confine: func(cfg vm.Config) (func() (string, error), error) {
+		return func() (string, error) { return "for " + cfg.Boot.Kernel, nil }, nil
+	}})
 	c.call(wire.MethodHello, hello)
 	_, theirs := c.streams()
 	var created wire.Created
@@ -260,10 +262,17 @@ func TestConfine(t *testing.T) {
 	require.NoError(t, c.conn.Close())
 	require.NoError(t, c.over())
 
-	c = serve(t, Options{Confine: func(vm.Config) (string, error) { return "", unix.ENOSYS }})
-	c.call(wire.MethodHello, hello)
-	_, theirs = c.streams()
-	c.fails(vm.KindUnsupported, wire.MethodCreate, config(t, vmtest.KernelSpin), theirs...)
-	require.NoError(t, c.conn.Close())
-	require.NoError(t, c.over())
+	for _, confine := range []func(vm.Config) (func() (string, error), error){
+		func(vm.Config) (func() (string, error), error) { return nil, unix.ENOSYS },
+		func(vm.Config) (func() (string, error), error) {
+			return func() (string, error) { return "", unix.ENOSYS }, nil
+		},
+	} {
+		c = serve(t, Options{Confine: confine})
+		c.call(wire.MethodHello, hello)
+		_, theirs = c.streams()
+		c.fails(vm.KindUnsupported, wire.MethodCreate, config(t, vmtest.KernelSpin), theirs...)
+		require.NoError(t, c.conn.Close())
+		require.NoError(t, c.over())
+	}
 }

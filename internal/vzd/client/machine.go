@@ -97,6 +97,9 @@ func (m *machine) create(form wire.Config, ends wire.Files) error {
 		return err
 	}
 	m.stats = created.Stats
+	if created.Jail != "" {
+		m.words(wire.EncodeLog("jail", created.Jail))
+	}
 	m.sockets = madeSockets(m.cfg.Vsock)
 	if m.out != nil {
 		m.run("vzd input", m.out.run)

@@ -59,7 +59,7 @@ func run(args []string, backend vm.Backend, opts vzd.Options) error {
 	ctx, orphaned := context.WithCancel(context.Background())
 	defer orphaned()
 	stop, err := watchParent(parent, func() {
-		time.AfterFunc(exitTime, func() { _ = unix.Kill(os.Getpid(), unix.SIGKILL) })
+		time.AfterFunc(exitTime, endNow)
 		orphaned()
 	})
 	if err != nil {

@@ -58,6 +58,9 @@ func ended(fd uintptr) bool {
 	return err == nil && n > 0
 }
 
+// endNow ends the process. tgkill(2) is the one signal that a confined process sends.
+func endNow() { _ = unix.Tgkill(os.Getpid(), os.Getpid(), unix.SIGKILL) }
+
 // peerUID is the user who made the other end of a socket.
 func peerUID(fd int) (int, error) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
