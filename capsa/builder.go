@@ -221,6 +221,13 @@ func (b *Builder) SetIsolation(i Isolation) error {
 	return b.set("set isolation", func(p *vm.Problems) { p.Isolation(i) }, func(c *vm.Config) { c.Isolation = i })
 }
 
+// SetJail says how much a process of the machine's own is confined. The default is as
+// far as this library goes, and Build fails where the host cannot do that; an EventLog
+// says what holds.
+func (b *Builder) SetJail(j Jail) error {
+	return b.set("set jail", func(p *vm.Problems) { p.Jail(j) }, func(c *vm.Config) { c.Jail = j })
+}
+
 // UseBackend chooses a backend that the caller has made; nil for the best of the
 // host. Its name goes into the JSON form.
 func (b *Builder) UseBackend(own Backend) {

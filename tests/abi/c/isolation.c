@@ -14,10 +14,16 @@ static void choices(void) {
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_isolation(b, 3, 0, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_isolation(b, UINT32_MAX, 0, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 1u << 31, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 3, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_isolation(b, CAPSA_ISOLATION_NONE, CAPSA_ISOLATION_JAIL_OFF, &e));
     OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_NONE, 0, &e));
+    OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, CAPSA_ISOLATION_JAIL_PARTIAL, &e));
+    OK(capsa_builder_to_json(b, &json, &e));
+    CHECK(strstr(json, "\"jail\":\"partial\""));
+    capsa_mem_free(json);
     OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 0, &e));
     OK(capsa_builder_to_json(b, &json, &e));
-    CHECK(strstr(json, "\"isolation\":\"process\""));
+    CHECK(strstr(json, "\"isolation\":\"process\"") && !strstr(json, "jail"));
     capsa_mem_free(json);
     OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_DEFAULT, 0, &e));
     capsa_builder_free(b);
@@ -45,15 +51,48 @@ static pid_t daemon_of(pid_t parent) {
     return found;
 }
 
-static capsa_vm *isolated(const char *commands) {
+static capsa_vm *jailed(const char *commands, uint32_t jail) {
     capsa_builder *b = guest_builder(commands);
     capsa_vm *vm = NULL;
 
-    OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 0, &e));
+    OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, jail, &e));
     OK(capsa_builder_build(b, &vm, &e));
     capsa_builder_free(b);
     OK(capsa_vm_start(vm, -1, NULL, &e));
     return vm;
+}
+
+static capsa_vm *isolated(const char *commands) { return jailed(commands, 0); }
+
+/* What the kernel says of the machine's process. */
+static int status_has(pid_t pid, const char *line) {
+    char path[64], text[8192];
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    CHECK(n > 0);
+    text[n] = 0;
+    close(fd);
+    return strstr(text, line) != NULL;
+}
+
+static void jails(void) {
+    static const struct {
+        uint32_t flag;
+        int confined;
+    } cases[] = {{0, 1}, {CAPSA_ISOLATION_JAIL_PARTIAL, 1}, {CAPSA_ISOLATION_JAIL_OFF, 0}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        capsa_vm *vm = jailed("spin", cases[i].flag);
+        pid_t pid = daemon_of(getpid());
+        CHECK(status_has(pid, "NoNewPrivs:\t1\n") == cases[i].confined);
+        CHECK(status_has(pid, "Seccomp:\t2\n") == cases[i].confined);
+        if (cases[i].confined) CHECK(status_has(pid, "CapEff:\t0000000000000000\n"));
+        if (cases[i].confined) CHECK(status_has(pid, "CapPrm:\t0000000000000000\n"));
+        capsa_vm_free(vm);
+    }
 }
 
 /* kill -9 of the machine's process, while a call waits: an exit record, and the program lives. */
@@ -179,6 +218,7 @@ int main(int argc, char **argv) {
     }
     choices();
     need_kvm();
+    jails();
     daemon_dies();
     embedder_dies(argv[0]);
     CHECK(in_child(bad_variable, argv[0]) == 0);
