@@ -118,12 +118,12 @@ func (d *daemon) run() {
 	if d.buried != nil {
 		d.buried()
 	}
-	d.link.end()
+	d.end()
 }
 
 // cutShort is the error of a call that the daemon's end cut short.
 func (d *daemon) cutShort(op string) error {
-	e := d.process.died(op)
+	e := d.died(op)
 	if d.reason != nil {
 		e.Err = errors.Join(d.reason, e.Err)
 	}

@@ -67,7 +67,7 @@ func TestDaemonIsKilled(t *testing.T) {
 	require.Positive(t, exit.Uptime)
 	require.ErrorIs(t, m.Pause(), vm.KindState)
 	require.NoError(t, m.Kill(vm.CauseKilled))
-	require.Equal(t, uint64(256*vm.MiB), m.Stats().Memory)
+	require.Equal(t, 256*vm.MiB, m.Stats().Memory)
 	require.Zero(t, m.Stats().Resident)
 	require.NoError(t, m.Close())
 	require.Equal(t, exit, m.Exit())

@@ -56,7 +56,7 @@ func (m *machine) crash(forced *vm.Cause) vm.Exit {
 		}
 		return exit
 	}
-	return vm.Exit{Cause: vm.CauseVMMCrash, Err: died, Detail: m.process.log.String(), Uptime: uptime}
+	return vm.Exit{Cause: vm.CauseVMMCrash, Err: died, Detail: m.log.String(), Uptime: uptime}
 }
 
 // force kills the daemon for a cause, when it has not answered in time.

@@ -85,7 +85,7 @@ func madeSockets(cfg vm.VsockConfig) (made []socketFile) {
 		}
 		var st unix.Stat_t
 		if unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-			made = append(made, socketFile{path, uint64(st.Dev), st.Ino})
+			made = append(made, socketFile{path, uint64(st.Dev), st.Ino}) //nolint:unconvert // it is an int32 on macOS
 		}
 	}
 	return made
@@ -95,7 +95,10 @@ func madeSockets(cfg vm.VsockConfig) (made []socketFile) {
 func removeSockets(made []socketFile) {
 	for _, s := range made {
 		var st unix.Stat_t
-		if unix.Lstat(s.path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK && uint64(st.Dev) == s.dev && st.Ino == s.ino {
+		if unix.Lstat(s.path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+			continue
+		}
+		if uint64(st.Dev) == s.dev && st.Ino == s.ino { //nolint:unconvert // as above
 			_ = os.Remove(s.path)
 		}
 	}
