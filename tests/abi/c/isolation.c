@@ -173,7 +173,8 @@ static void unavailable(void) {
 
     OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 0, &e));
     CHECK(capsa_builder_build(b, &vm, &e) == CAPSA_E_UNAVAILABLE);
-    CHECK(strstr(capsa_error_message(e), "CAPSA_VZD_PATH") && strstr(capsa_error_message(e), "/nonexistent/capsa-vzd"));
+    CHECK(strstr(capsa_error_message(e), "CAPSA_VZD_PATH") &&
+          strstr(capsa_error_message(e), "/nonexistent/capsa-vzd"));
     CHECK(*capsa_error_hint(e) && !vm);
     capsa_error_free(e);
     e = NULL;
