@@ -45,7 +45,8 @@ var ofShares = []uint32{
 	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT, unix.SYS_TRUNCATE,
 	unix.SYS_GETXATTR, unix.SYS_SETXATTR, unix.SYS_LISTXATTR, unix.SYS_REMOVEXATTR,
 	unix.SYS_FGETXATTR, unix.SYS_FSETXATTR, unix.SYS_FLISTXATTR, unix.SYS_FREMOVEXATTR,
-	unix.SYS_COPY_FILE_RANGE, unix.SYS_SYNCFS, unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_CAPGET,
+	unix.SYS_COPY_FILE_RANGE, unix.SYS_SYNCFS, unix.SYS_INOTIFY_INIT1, unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_INOTIFY_RM_WATCH,
+	unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_CAPGET,
 }
 
 // allowed are the calls of a machine, besides those whose arguments are looked at.

@@ -90,6 +90,9 @@ func confined(config string) (map[string]string, error) {
 		return nil, err
 	}
 	found["jail"] = jail
+	if len(cfg.Shares) > 0 {
+		return found, serve(cfg.Shares[0].Path, try)
+	}
 	try("open after", open(cfg.Boot.Kernel, unix.O_RDONLY))
 	work <- func() { try("open after on another thread", open(cfg.Boot.Kernel, unix.O_RDONLY)) }
 	<-done
@@ -104,6 +107,33 @@ func confined(config string) (map[string]string, error) {
 	}
 	runtime.GC()
 	return found, nil
+}
+
+// serve does what the file server does, inside of a share and outside.
+func serve(share string, try func(what string, err error)) error {
+	dir, err := unix.Open(share, unix.O_PATH|unix.O_CLOEXEC, 0)
+	try("open share", err)
+	proc, err := unix.Open("/proc/self/fd", unix.O_PATH|unix.O_CLOEXEC, 0)
+	try("open proc", err)
+	try("mkdir", unix.Mkdirat(dir, "sub", 0o700))
+	file, err := unix.Openat(dir, "file", unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	try("create", err)
+	_, err = unix.Write(file, []byte("x"))
+	try("write", err)
+	held, err := unix.Openat(dir, "file", unix.O_PATH|unix.O_CLOEXEC, 0)
+	try("hold", err)
+	_, err = unix.Openat(proc, fmt.Sprint(held), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	try("reopen", err)
+	try("rename", unix.Renameat(dir, "file", dir, "sub/file"))
+	try("symlink", unix.Symlinkat("/etc/passwd", dir, "link"))
+	_, err = unix.Openat(dir, "link", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	try("follow out", err)
+	_, err = unix.Openat(dir, "../other", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	try("go out", err)
+	try("move out", unix.Renameat(dir, "sub/file", dir, "../stolen"))
+	try("unlink", unix.Unlinkat(dir, "sub/file", 0))
+	try("execute", exec.Command("/bin/true").Run())
+	return nil
 }
 
 // static is this test's program without cgo, as the daemon is.
@@ -169,6 +199,21 @@ func TestConfined(t *testing.T) {
 	}
 
 	cfg := guest(t)
+	share := filepath.Join(filepath.Dir(cfg.Boot.Kernel), "share")
+	require.NoError(t, os.Mkdir(share, 0o700))
+	cfg.Shares = []vm.Share{{Tag: "s", Path: share}}
+	found, err = run(t, program, cfg)
+	require.NoError(t, err)
+	for _, what := range []string{"open share", "open proc", "mkdir", "create", "write", "hold", "reopen", "rename", "symlink", "unlink"} {
+		require.Equal(t, "yes", found[what], what)
+	}
+	for _, what := range []string{"follow out", "go out"} {
+		require.Equal(t, "EACCES", found[what], what)
+	}
+	require.NotEqual(t, "yes", found["move out"])
+	require.Equal(t, "EPERM", found["execute"])
+
+	cfg = guest(t)
 	cfg.Jail = vm.JailOff
 	found, err = run(t, program, cfg)
 	require.NoError(t, err)
