@@ -83,6 +83,10 @@ func (o *outflow) run() {
 		}
 	})
 	defer o.from.SetNotify(nil)
+	raw, err := o.to.SyscallConn()
+	if err != nil {
+		return
+	}
 	buf := make([]byte, 4<<10)
 	for {
 		select {
@@ -91,7 +95,7 @@ func (o *outflow) run() {
 			return
 		}
 		for n := o.from.TryRead(buf); n > 0; n = o.from.TryRead(buf) {
-			if _, err := o.to.Write(buf[:n]); err != nil {
+			if wire.Send(raw, buf[:n], nil) != nil {
 				return
 			}
 		}

@@ -76,15 +76,11 @@ func (c *Conn) Send(f Frame) error {
 	}
 	h := header{size: uint32(len(f.Body)), kind: f.Kind, files: uint8(len(f.Files)), id: f.ID}.encode()
 	b := append(h[:], f.Body...)
-	var control []byte
-	if len(f.Files) > 0 {
-		control = unix.UnixRights(f.Files...)
+	raw, err := c.c.SyscallConn()
+	if err != nil {
+		return err
 	}
-	n, _, err := c.c.WriteMsgUnix(b, control, nil) // the descriptors go with the first byte
-	if err == nil && n < len(b) {
-		_, err = c.c.Write(b[n:])
-	}
-	return err
+	return Send(raw, b, f.Files)
 }
 
 // Receive waits for a frame; its descriptors are the caller's, close-on-exec. The
@@ -111,7 +107,8 @@ func (c *Conn) receive(files *Files) (Frame, error) {
 			return Frame{}, violation("more descriptors than the %d of a frame", MaxFiles)
 		}
 		switch {
-		case n == 0 && (err == nil || errors.Is(err, io.EOF)): // wrapped in an OpError
+		case n == 0 && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)):
+			// Wrapped in an OpError; reset is a peer that closed and had not read all.
 			if got == 0 {
 				return Frame{}, io.EOF
 			}

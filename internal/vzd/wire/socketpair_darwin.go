@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sendFlags: never block a thread. SIGPIPE is switched off on the socket.
+const sendFlags = unix.MSG_DONTWAIT
+
 // Socketpair returns two connected unix stream sockets, close-on-exec and
 // non-blocking. Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own forks from
 // inheriting them.

@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sendFlags: never block a thread, never raise SIGPIPE.
+const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+
 // Socketpair returns two connected unix stream sockets, close-on-exec and
 // non-blocking.
 func Socketpair() (ours, theirs int, err error) {

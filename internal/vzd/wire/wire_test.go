@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -375,4 +376,19 @@ func TestGoldens(t *testing.T) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, string(want), lines.String())
+}
+
+// TestNoSignal: a peer that is gone is an error. A signal would be seen here: the
+// program asks for it.
+func TestNoSignal(t *testing.T) {
+	vmtest.CheckLeaks(t)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGPIPE)
+	defer signal.Stop(signals)
+	a, b := pair(t)
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, a.Send(Frame{Kind: KindEvent, Body: []byte("{}")}), syscall.EPIPE)
+	require.Empty(t, signals)
+	require.NoError(t, unix.Kill(os.Getpid(), syscall.SIGPIPE)) // it would have come before this one
+	<-signals
 }
