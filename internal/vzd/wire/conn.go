@@ -107,7 +107,7 @@ func (c *Conn) receive(files *Files) (Frame, error) {
 			return Frame{}, violation("more descriptors than the %d of a frame", MaxFiles)
 		}
 		switch {
-		case n == 0 && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)):
+		case n <= 0 && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)):
 			// Wrapped in an OpError; reset is a peer that closed and had not read all.
 			if got == 0 {
 				return Frame{}, io.EOF
