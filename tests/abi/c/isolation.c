@@ -204,7 +204,7 @@ static void cycles(void) {
         if (i % 2) kill(daemon_of(getpid()), SIGKILL);
         /* Into sockets whose other end goes: an error at most, never SIGPIPE. */
         for (int k = 0; k < 20; k++) {
-            (void)!capsa_console_write(c, "typed\n", 6, 0, NULL, NULL, NULL);
+            (void)!capsa_console_write(c, 0, NULL, "typed\n", 6, NULL, NULL);
             (void)!capsa_console_resize(c, 80, 24, NULL);
         }
         capsa_console_free(c);
