@@ -22,7 +22,7 @@ include tests/bench/bench.mk
 include tests/faults/faults.mk
 include bindings/node/node.mk
 
-build: setup $(BUILD)/libcapsa.so ## libcapsa.so, header and pkg-config file in build/
+build: setup $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd ## libcapsa.so, capsa-vzd, header and pkg-config file in build/
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort -u | sed 's/:.*## /\t/' | expand -t 14

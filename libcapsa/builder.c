@@ -137,6 +137,12 @@ capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_ballo
     return goBuilderSetBalloon(SHIM_TOKEN(builder), known.flags, &call);
 }
 
+capsa_status capsa_builder_set_isolation(capsa_builder *builder, uint32_t isolation, uint32_t flags,
+                                         capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetIsolation(SHIM_TOKEN(builder), isolation, flags, &call);
+}
+
 capsa_status capsa_builder_set_vsock(capsa_builder *builder, int on, capsa_error **err) {
     SHIM_ENTER(err);
     return goBuilderSetVsock(SHIM_TOKEN(builder), on, &call);

@@ -76,6 +76,8 @@ func (c Config) Check() Problems {
 	p.Vsock(c.Vsock)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
+	p.Isolation(c.Isolation)
+	p.Jail(c.Jail)
 	return p
 }
 

@@ -74,6 +74,15 @@ c_tests=${*:-$(ls tests/abi/c/*.c | xargs -n 1 basename -s .c)}
 [ $# -gt 0 ] || run "header in C and C++" hygiene
 for t in $c_tests; do run "c/$t" c_client "$t" ""; done
 
+# The same with each machine in a process of its own.
+for t in $c_tests; do
+    case $t in
+    machine | disks | shares | vsock | descriptors | threads)
+        run "c/$t, isolated" env CAPSA_TEST_ISOLATION=process $limit "$work/$t"
+        ;;
+    esac
+done
+
 # The same under AddressSanitizer, with its leak check and undefined behaviour. The library handles SIGSEGV as the Go
 # runtime does, so the sanitizer must not.
 export ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:detect_leaks=1
