@@ -98,6 +98,11 @@ CAPSA_EVENT_OOM = 8
 CAPSA_EVENT_LOG = 9
 CAPSA_EVENT_EVENTS_LOST = 10
 CAPSA_EVENT_DISK_ERROR = 11
+CAPSA_ISOLATION_DEFAULT = 0
+CAPSA_ISOLATION_NONE = 1
+CAPSA_ISOLATION_PROCESS = 2
+CAPSA_ISOLATION_JAIL_PARTIAL = 1
+CAPSA_ISOLATION_JAIL_OFF = 2
 CAPSA_VSOCK_SEQPACKET = 1
 
 
@@ -544,6 +549,7 @@ class Functions:
     capsa_builder_add_disk: Callable[..., int]
     capsa_builder_add_share: Callable[..., int]
     capsa_builder_set_balloon: Callable[..., int]
+    capsa_builder_set_isolation: Callable[..., int]
     capsa_builder_set_vsock: Callable[..., int]
     capsa_builder_vsock_listen: Callable[..., int]
     capsa_builder_vsock_connect: Callable[..., int]
@@ -730,6 +736,10 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "capsa_builder_set_balloon": (
         c_int32,
         (POINTER(capsa_builder), POINTER(capsa_balloon_options), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_isolation": (
+        c_int32,
+        (POINTER(capsa_builder), c_uint32, c_uint32, POINTER(POINTER(capsa_error)),),
     ),
     "capsa_builder_set_vsock": (
         c_int32,
