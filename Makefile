@@ -15,12 +15,14 @@ VERSION := 0.1.0
 all: build
 
 include libcapsa/abi.mk
+include bindings/python/python.mk
 include guest/guest.mk
 include tests/e2e/e2e.mk
 include tests/bench/bench.mk
 include tests/faults/faults.mk
+include bindings/node/node.mk
 
-build: setup $(BUILD)/libcapsa.so ## libcapsa.so, header and pkg-config file in build/
+build: setup $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd ## libcapsa.so, capsa-vzd, header and pkg-config file in build/
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort -u | sed 's/:.*## /\t/' | expand -t 14
@@ -40,7 +42,7 @@ race: setup ## the same with the race detector
 demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
 	BUILD=$(BUILD) scripts/demo.sh
 
-test: check unit abi faults e2e abi-linux ## everything; CI runs this
+test: check unit abi python-test node-test faults e2e abi-linux ## everything; CI runs this
 
 clean: ## removes build/
 	rm -rf $(BUILD)

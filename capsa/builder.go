@@ -38,7 +38,7 @@ func FromConfig(cfg Config) *Builder { return &Builder{cfg: cfg.WithDefaults()} 
 //
 //	{"boot": {"kernel": "/boot/vmlinuz", "initrd": "/boot/initrd.img", "args": ["quiet"]},
 //	 "cpus": 2, "memory_mib": 512, "name": "web", "timeout_ms": 60000,
-//	 "console": {"ring_size": 1048576, "cols": 80, "rows": 24}, "backend": "kvm",
+//	 "console": {"ring_size": 1048576, "cols": 80, "rows": 24}, "backend": "kvm", "isolation": "process",
 //	 "disks": [{"path": "debian.qcow2", "temporary": true, "root": true},
 //	           {"path": "data.img", "format": "raw", "serial": "data", "limit": {"iops": 500}}],
 //	 "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true},
@@ -214,6 +214,22 @@ func (b *Builder) SetBackend(name string) error {
 	return nil
 }
 
+// SetIsolation chooses the process in which the machine runs. In a process of its
+// own a machine that fails, whoever's fault it is, fails alone: Wait then gives
+// CauseVMMCrash. Build needs the program capsa-vzd for it, beside the library, beside
+// the program, in PATH, or where CAPSA_VZD_PATH says; without it the error is of
+// KindUnavailable. Backends of UseBackend run in the caller's process only.
+func (b *Builder) SetIsolation(i Isolation) error {
+	return b.set("set isolation", func(p *vm.Problems) { p.Isolation(i) }, func(c *vm.Config) { c.Isolation = i })
+}
+
+// SetJail says how much a process of the machine's own is confined. The default is as
+// far as this library goes, and Build fails where the host cannot do that; an EventLog
+// says what holds.
+func (b *Builder) SetJail(j Jail) error {
+	return b.set("set jail", func(p *vm.Problems) { p.Jail(j) }, func(c *vm.Config) { c.Jail = j })
+}
+
 // UseBackend chooses a backend that the caller has made; nil for the best of the
 // host. Its name goes into the JSON form.
 func (b *Builder) UseBackend(own Backend) {
@@ -251,7 +267,7 @@ func (b *Builder) check() (vm.Config, vm.Backend, error) {
 	cfg, chosen := b.cfg.Clone(), b.backend
 	b.mu.Unlock()
 
-	chosen, caps, backendErr := resolve(cfg.Backend, chosen)
+	chosen, caps, backendErr := resolve(cfg, chosen)
 	name := ""
 	if backendErr == nil {
 		name = chosen.Name()
@@ -269,14 +285,21 @@ func (b *Builder) check() (vm.Config, vm.Backend, error) {
 }
 
 // resolve finds the backend and asks what it can do.
-func resolve(name string, own vm.Backend) (vm.Backend, vm.Capabilities, error) {
+func resolve(cfg vm.Config, own vm.Backend) (vm.Backend, vm.Capabilities, error) {
+	apart := cfg.Isolation == vm.IsolationProcess
 	var err error
 	switch {
+	case own != nil && apart:
+		err = vm.Errorf(vm.KindUnsupported, "build", "a backend that the caller made cannot run in a process of its own").
+			WithHint("choose a backend by name, or no isolation")
 	case own != nil:
-	case name == "":
+	case cfg.Backend == "":
 		own, err = backend.Default()
 	default:
-		own, err = backend.ByName(name)
+		own, err = backend.ByName(cfg.Backend)
+	}
+	if err == nil && apart {
+		own, err = backend.Isolated(own.Name())
 	}
 	if err != nil {
 		return nil, vm.Capabilities{}, err

@@ -47,6 +47,11 @@ type (
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
+	// Isolation says in which process a machine runs.
+	Isolation = vm.Isolation
+	// Jail says how much a machine's own process is confined.
+	Jail = vm.Jail
+
 	// Exit is the record of how a machine ended.
 	Exit = vm.Exit
 	// Cause says why it ended.
@@ -191,6 +196,21 @@ const (
 	ShareXattrUser = vm.ShareXattrUser
 	ShareXattrNone = vm.ShareXattrNone
 	ShareXattrAll  = vm.ShareXattrAll
+)
+
+// The processes in which a machine can run.
+const (
+	IsolationDefault = vm.IsolationDefault
+	IsolationNone    = vm.IsolationNone
+	IsolationProcess = vm.IsolationProcess
+)
+
+// How much a process of a machine's own is confined. JailFull: as far as this library
+// goes, and what the host cannot do is an error. JailPartial: as far as the host goes.
+const (
+	JailFull    = vm.JailFull
+	JailPartial = vm.JailPartial
+	JailOff     = vm.JailOff
 )
 
 // The modes of bound ports. VsockModeListen: the host listens at the path, where

@@ -53,7 +53,7 @@ for applet in $("$busybox" --list); do
 	case $applet in init | linuxrc | busybox) continue ;; esac
 	set -- "$@" -link "bin/$applet=busybox"
 done
-for tool in ram crash triplefault flood vsock udp; do
+for tool in ram crash triplefault flood lock vsock udp; do
 	set -- "$@" -link "bin/$tool=/init"
 done
 "$work/mkinitrd" -o "$work/initrd.cpio" "$@"

@@ -605,6 +605,24 @@ CAPSA_API capsa_status capsa_builder_add_share(capsa_builder *builder, const cha
 CAPSA_API capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_balloon_options *options,
                                                  capsa_error **err);
 
+/* The process in which a machine runs. Since 0.1. */
+#define CAPSA_ISOLATION_DEFAULT 0 /* as the backend prefers: kvm runs it in this process */
+#define CAPSA_ISOLATION_NONE 1    /* in this process */
+#define CAPSA_ISOLATION_PROCESS 2 /* in a process of its own, whose death is only the machine's */
+
+/* In `flags` of CAPSA_ISOLATION_PROCESS. Without one the process is confined as far as this library goes: to the files
+ * of the machine, to the system calls of one that runs, without capabilities; what the host's kernel cannot do is an
+ * error of the build. Since 0.1. */
+#define CAPSA_ISOLATION_JAIL_PARTIAL 1 /* it is confined as far as the host's kernel goes */
+#define CAPSA_ISOLATION_JAIL_OFF 2     /* it is not confined */
+
+/* Chooses the process in which the machine runs (CAPSA_ISOLATION_...), and with `flags` its jail. A machine whose
+ * process dies ends with CAPSA_CAUSE_VMM_CRASH. An event of type CAPSA_EVENT_LOG says what confines it. The build needs the program capsa-vzd for it: beside the library, beside this program, in
+ * PATH, or where the environment variable CAPSA_VZD_PATH says. UNAVAILABLE at the build: it is in none of them;
+ * UNSUPPORTED at the build: the backend cannot, or the host's kernel cannot confine it. Errors: INVALID_ARG. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_isolation(capsa_builder *builder, uint32_t isolation, uint32_t flags,
+                                                   capsa_error **err);
+
 /*
  * Sockets (AF_VSOCK) between guest and host. A new builder's machines have none; capsa_builder_set_vsock (on: 0 or 1)
  * gives them some, as does a bound port. In the guest the host's address is VMADDR_CID_HOST, 2. Since 0.1.

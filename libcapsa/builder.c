@@ -120,8 +120,8 @@ capsa_status capsa_builder_add_share(capsa_builder *builder, const char *tag, co
     if (known.n_uids) SHIM_NEED(known.uids);
     if (known.n_gids) SHIM_NEED(known.gids);
     if (known.n_uids > MAX_ID_RANGES || known.n_gids > MAX_ID_RANGES)
-        return shim_fail(&call, CAPSA_E_INVALID_ARG, "%s: %zu and %zu ranges of ids; at most %d each are taken", __func__,
-                         known.n_uids, known.n_gids, MAX_ID_RANGES);
+        return shim_fail(&call, CAPSA_E_INVALID_ARG, "%s: %zu and %zu ranges of ids; at most %d each are taken",
+                         __func__, known.n_uids, known.n_gids, MAX_ID_RANGES);
     return goBuilderAddShare(SHIM_TOKEN(builder), (char *)tag, (char *)path, &known, &call);
 }
 
@@ -135,6 +135,12 @@ capsa_status capsa_builder_set_balloon(capsa_builder *builder, const capsa_ballo
         memcpy(&known, options, sizeof known);
     }
     return goBuilderSetBalloon(SHIM_TOKEN(builder), known.flags, &call);
+}
+
+capsa_status capsa_builder_set_isolation(capsa_builder *builder, uint32_t isolation, uint32_t flags,
+                                         capsa_error **err) {
+    SHIM_ENTER(err);
+    return goBuilderSetIsolation(SHIM_TOKEN(builder), isolation, flags, &call);
 }
 
 capsa_status capsa_builder_set_vsock(capsa_builder *builder, int on, capsa_error **err) {

@@ -7,11 +7,20 @@ set -eu
 build='gcc libc6-dev make pkg-config'
 check='clang-format abigail-tools'
 clients='g++ clang libclang-rt-14-dev'
+python='python3-venv python3-pytest mypy python3-flake8'
 kernel='linux-source-6.1 flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd busybox-static'
 lab='qemu-system-x86 qemu-utils'
 rootfs='mmdebstrap e2fsprogs'
 
-packages="$build $check $clients $kernel $lab $rootfs"
+# Node from elsewhere will do, when it has come with its headers.
+node=
+if ! command -v node >/dev/null 2>&1; then
+	node='nodejs libnode-dev'
+elif [ ! -f "$(dirname "$(readlink -f "$(command -v node)")")/../include/node/node_api.h" ]; then
+	node=libnode-dev
+fi
+
+packages="$build $check $clients $python $kernel $lab $rootfs $node"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"

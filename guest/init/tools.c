@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/reboot.h>
 #include <unistd.h>
 
@@ -85,11 +86,27 @@ static int flood(int argc, char **argv)
 	return 0;
 }
 
+// lock FILE COMMAND...: takes the file's lock, as flock(2) has it, and becomes the
+// command, which holds it until it ends. 1 when another holds the lock.
+static int lock(int argc, char **argv)
+{
+	int fd = argc > 2 ? open(argv[1], O_RDWR | O_CREAT, 0644) : -1;
+
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB)) {
+		perror(argc > 1 ? argv[1] : argv[0]);
+		return 1;
+	}
+	execvp(argv[2], argv + 2);
+	perror(argv[2]);
+	return 127;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tools[] = {
-	{"ram", ram}, {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"vsock", vsock}, {"udp", udp},
+	{"ram", ram},	  {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"lock", lock},
+	{"vsock", vsock}, {"udp", udp},
 };
 
 int tool(const char *name, int argc, char **argv)

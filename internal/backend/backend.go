@@ -18,6 +18,8 @@ type entry struct {
 	name    string
 	backend vm.Backend // nil: not in this build
 	missing *vm.Error  // why not, when backend is nil
+
+	isolated vm.Backend // the same with each machine in a process of its own; nil: not possible
 }
 
 // Names returns the names of all backends, of this build or not, the preferred
@@ -72,6 +74,23 @@ func find(entries []entry, name string) (vm.Backend, error) {
 	}
 	return nil, vm.Errorf(vm.KindNotFound, "choose backend", "there is no backend %q", name).
 		WithComponent("backend").WithHint("known are: " + strings.Join(Names(), ", "))
+}
+
+// Isolated returns the backend of that name with each machine in a process of its
+// own. Errors: those of ByName, and KindUnsupported.
+func Isolated(name string) (vm.Backend, error) { return isolate(all(), name) }
+
+func isolate(entries []entry, name string) (vm.Backend, error) {
+	if _, err := find(entries, name); err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.name == name && e.isolated != nil {
+			return e.isolated, nil
+		}
+	}
+	return nil, vm.Errorf(vm.KindUnsupported, "choose backend", "%s runs machines in the caller's process only", name).
+		WithComponent("backend").WithHint(`do without isolation "process"`)
 }
 
 // absent is the entry of a backend that this build does not have.

@@ -60,11 +60,26 @@ func TestByName(t *testing.T) {
 	require.Contains(t, err.Error(), "known are: ")
 }
 
+func TestIsolated(t *testing.T) {
+	t.Parallel()
+	own, apart := vmtest.NewFake(), vmtest.NewFake()
+	entries := []entry{{name: "both", backend: own, isolated: apart}, {name: "here", backend: own}, absent("vz", "not here", "buy a Mac")}
+	got, err := isolate(entries, "both")
+	require.NoError(t, err)
+	require.Same(t, apart, got)
+	for name, kind := range map[string]vm.Kind{"here": vm.KindUnsupported, "vz": vm.KindUnsupported, "nonsense": vm.KindNotFound} {
+		_, err = isolate(entries, name)
+		require.ErrorIs(t, err, kind, name)
+		require.NotEmpty(t, err.(*vm.Error).Hint)
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	r := examine([]entry{
 		{name: "a", backend: unusable(vm.KindPermission, "join group kvm")},
-		{name: "b", backend: vmtest.NewFake()},
+		{name: "b", backend: vmtest.NewFake(), isolated: unusable(vm.KindUnavailable, "install it")},
+		{name: "d", backend: vmtest.NewFake(), isolated: vmtest.NewFake()},
 		absent("c", "not here", "go elsewhere"),
 	})
 	require.True(t, r.OK)
@@ -72,7 +87,10 @@ func TestDoctor(t *testing.T) {
 	require.Equal(t, "permission denied", r.Backends[0].Kind)
 	require.Equal(t, "join group kvm", r.Backends[0].Hint)
 	require.Equal(t, 64, r.Backends[1].Capabilities.MaxCPUs)
-	require.Equal(t, "go elsewhere", r.Backends[2].Hint)
+	require.False(t, r.Backends[1].Isolated)
+	require.Contains(t, r.Backends[1].Isolation, "install it")
+	require.True(t, r.Backends[2].Isolated)
+	require.Equal(t, "go elsewhere", r.Backends[3].Hint)
 	text, err := json.Marshal(r)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"hint":"join group kvm"`)

@@ -20,6 +20,8 @@ type BackendReport struct {
 	Name         string           `json:"name"`
 	Usable       bool             `json:"usable"`
 	Capabilities *vm.Capabilities `json:"capabilities,omitempty"` // when usable
+	Isolated     bool             `json:"isolated"`               // machines can run in processes of their own
+	Isolation    string           `json:"isolation,omitempty"`    // why not, and what to do, when the backend could
 	Kind         string           `json:"kind,omitempty"`         // "permission denied"; when not usable
 	Problem      string           `json:"problem,omitempty"`      // why not, in one line
 	Hint         string           `json:"hint,omitempty"`         // how to fix it
@@ -47,6 +49,12 @@ func (e entry) examine() BackendReport {
 		var caps vm.Capabilities
 		if caps, err = e.backend.Capabilities(); err == nil {
 			b.Usable, b.Capabilities = true, &caps
+			if e.isolated != nil {
+				_, err := e.isolated.Capabilities()
+				if b.Isolated = err == nil; err != nil {
+					b.Isolation = err.Error()
+				}
+			}
 			return b
 		}
 	}

@@ -13,12 +13,18 @@ import (
 
 func TestConformance(t *testing.T) {
 	kvmtest.Require(t)
+	vmtest.Conformance(t, New(), bareGuests(t))
+}
+
+// bareGuests are the guests for the conformance suite.
+func bareGuests(t *testing.T) vmtest.Guests {
+	t.Helper()
 	guest := func(a *asm) *vm.Config {
 		cfg := config(elf(t, a.assemble()))
 		return &cfg
 	}
 	const polite = "press the button\n"
-	vmtest.Conformance(t, New(), vmtest.Guests{
+	return vmtest.Guests{
 		Spin:     guest(newAsm().forever()),
 		PowerOff: guest(newAsm().print("bye\n").powerOff()),
 		Reboot:   guest(newAsm().outb(layout.I8042StatusPort, 0xfe).forever()),
@@ -33,7 +39,7 @@ func TestConformance(t *testing.T) {
 		PrintText:  "hello from a bare guest",
 		Echo:       guest(newConsoleGuest().say("listening\n").echo()),
 		EchoText:   "listening",
-	})
+	}
 }
 
 // tripleFault makes the interrupt table empty and raises an exception.

@@ -63,6 +63,9 @@ type Config struct {
 	Network NetworkConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
+
+	Isolation Isolation // in which process the machine runs; backends ignore it
+	Jail      Jail      // how much that process is confined, if it is the machine's own
 }
 
 // LinuxBoot is the direct boot of a Linux kernel. Paths are bytes as the host's

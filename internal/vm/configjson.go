@@ -33,7 +33,9 @@ const MaxConfigJSON = 1 << 20
 //	  "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"}]}, // see vsockJSON
 //	  "network": {"mode": "user", "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80}]}, // see networkJSON
 //	  "timeout_ms": 60000,
-//	  "backend": "kvm"
+//	  "backend": "kvm",
+//	  "isolation": "process", // or "none"
+//	  "jail": "partial" // or "off"
 //	}
 //
 // Memory is in MiB, the ring in bytes, the timeout in milliseconds. It is strict:
@@ -53,6 +55,8 @@ type configJSON struct {
 	Network   *networkJSON `json:"network,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
+	Isolation *Isolation   `json:"isolation,omitempty"`
+	Jail      *Jail        `json:"jail,omitempty"`
 }
 
 type bootJSON struct {
@@ -112,6 +116,12 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
+	}
+	if s := text("isolation", string(c.Isolation)); s != nil {
+		out.Isolation = &c.Isolation
+	}
+	if s := text("jail", string(c.Jail)); s != nil {
+		out.Jail = &c.Jail
 	}
 	if err := p.Err(KindConfig, "encode configuration"); err != nil {
 		return nil, err
@@ -175,6 +185,8 @@ func (in *configJSON) apply(c *Config) error {
 	}
 	give(&c.CPUs, in.CPUs)
 	give(&c.Backend, in.Backend)
+	give(&c.Isolation, in.Isolation)
+	give(&c.Jail, in.Jail)
 	if t := in.Console; t != nil {
 		give(&c.Console.RingSize, t.RingSize)
 		give(&c.Console.Cols, t.Cols)

@@ -77,6 +77,8 @@ func (c Config) Check() Problems {
 	p.Network(c.Network)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
+	p.Isolation(c.Isolation)
+	p.Jail(c.Jail)
 	return p
 }
 

@@ -12,8 +12,23 @@ kernel=${CAPSA_TEST_KERNEL:-$build/guest/bzImage}
 initrd=${CAPSA_TEST_INITRD:-$build/guest/initrd.cpio}
 export LD_LIBRARY_PATH="$build/abi/prefix/lib"
 
+# The one in JavaScript finds the package when it is within its folder.
+if [ -d "$build/node/package" ]; then
+    cp examples/node/hello.mjs "$build/node/package/"
+    printf '#!/bin/sh\nexec node "%s/hello.mjs" "$@"\n' "$(realpath "$build/node/package")" >"$build/abi/hello-node"
+    chmod +x "$build/abi/hello-node"
+fi
+
+# The one in Python needs no installation, only the library.
+cat >"$build/abi/hello-python" <<END
+#!/bin/sh
+CAPSA_LIBRARY="$(realpath "$LD_LIBRARY_PATH/libcapsa.so.0")" PYTHONPATH="$PWD/bindings/python/src" \\
+    exec "${PYTHON:-/usr/bin/python3}" "$PWD/examples/python/hello.py" "\$@"
+END
+chmod +x "$build/abi/hello-python"
+
 failed=
-for program in hello hello-cpp hello-rust; do
+for program in hello hello-cpp hello-rust hello-python hello-node; do
     if [ ! -x "$build/abi/$program" ]; then
         # run.sh has said why, and whether that is a failure.
         echo "abi: skipped linux/$program: not built"

@@ -52,9 +52,7 @@ cp "$prefix/lib/libcapsa.so.0" "$work/copy.so"
 export CAPSA_TEST_LIBRARY="$prefix/lib/libcapsa.so.0" CAPSA_TEST_LIBRARY_COPY="$work/copy.so"
 
 export CAPSA_TEST_GUEST="$work/guest.elf"
-$CC -m64 -std=c11 -O2 $strict -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector -mno-red-zone \
-    -mgeneral-regs-only -Wl,-T,tests/abi/guest/guest.ld -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
-    tests/abi/guest/start.S tests/abi/guest/guest.c -o "$CAPSA_TEST_GUEST"
+CC=$CC tests/abi/guest/build.sh "$CAPSA_TEST_GUEST"
 
 hygiene() {
     for std in c99 c11 c2x c++98 c++11 c++17 c++20; do
@@ -75,6 +73,15 @@ c_client() {
 c_tests=${*:-$(ls tests/abi/c/*.c | xargs -n 1 basename -s .c)}
 [ $# -gt 0 ] || run "header in C and C++" hygiene
 for t in $c_tests; do run "c/$t" c_client "$t" ""; done
+
+# The same with each machine in a process of its own.
+for t in $c_tests; do
+    case $t in
+    machine | disks | shares | vsock | descriptors | threads)
+        run "c/$t, isolated" env CAPSA_TEST_ISOLATION=process $limit "$work/$t"
+        ;;
+    esac
+done
 
 # The same under AddressSanitizer, with its leak check and undefined behaviour. The library handles SIGSEGV as the Go
 # runtime does, so the sanitizer must not.

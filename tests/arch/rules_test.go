@@ -91,6 +91,8 @@ var rules = []rule{
 	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
 	{folder: "internal/vz/plan", own: []string{"internal/vm"}},
 	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
+	{folder: "internal/vzd/wire", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}, alone: true},
+	{folder: "internal/vzd/client", own: []string{"internal/vzd/wire", "internal/vm", "internal/safe"}, third: []string{sys}},
 
 	// Test kits: importable by tests alone (see kits).
 	{folder: "internal/vmtest", own: []string{"internal/vm", "internal/safe"}, third: []string{testify}},

@@ -19,6 +19,7 @@ compile native "$here/native.c" "$here/floor.c"
 compile load "$here/load.c"
 compile boot "$here/boot.c"
 compile once "$here/once.c"
+compile calls.so -shared -fPIC "$here/calls.c"
 gcc -std=c11 -O2 -static -s -o "$out/init" "$here/init.c"
 gcc -c -o "$out/first.o" "$here/first.S"
 ld -n -static -Ttext=0x1000000 -o "$out/first" "$out/first.o"
@@ -33,6 +34,8 @@ for part; do
 		[ -w /dev/kvm ] || { echo "bench: no /dev/kvm" >&2; exit 1; }
 		"$out/native" "$out/first" "$out/noop.so" >>"$out/samples.jsonl"
 		"$out/load" "$build/libcapsa.so" >>"$out/samples.jsonl"
+		CAPSA_LIBRARY="$build/libcapsa.so" PYTHONPATH=bindings/python/src \
+			"${PYTHON:-/usr/bin/python3}" "$here/python.py" "$out/first" "$out/calls.so" >>"$out/samples.jsonl"
 		echo "{\"name\":\"size of the library\",\"unit\":\"bytes\",\"ours\":[$(stat -Lc %s "$build/libcapsa.so")]}" >>"$out/samples.jsonl"
 		;;
 	boot)

@@ -60,7 +60,7 @@ static void both_ways(kind k) {
                     "cd /mnt && cat link && stat -c '%h %i' big >/tmp/1 && stat -c '%h %i' second | cmp - /tmp/1 && "
                     "stat -c '%a %Y %u %g' old && ls | wc -l"),
                "deep\n750 1000000000 0 0\n6");
-    CHECK_INT(run_number(&g, "ls /mnt | grep -c \"^$(printf 'caf\\351')$\""), 1);
+    must(&g, "set -- /mnt/caf* && test \"$1\" = \"/mnt/$(printf 'caf\\351')\" && test -e \"$1\""); /* no UTF-8 */
 
     must(&g,
          "cd /mnt && dd if=/dev/urandom of=made bs=64k count=40 2>/dev/null && mkdir -p x/y && mv made x/y/moved && "
@@ -144,17 +144,15 @@ TEST(fs, two_guests, 90) {
     must(&one, "echo from one >/mnt/1");
     CHECK_TEXT(must(&two, "cat /mnt/1 && echo from two >>/mnt/1"), "from one");
     CHECK_TEXT(must(&one, "cat /mnt/1"), "from one\nfrom two");
-    must(&one, "exec 9>/mnt/lock; flock -n 9");
-    CHECK(run(&two, "exec 9>/mnt/lock; flock -n 9", NULL) != 0, "both machines have the lock");
-    CHECK(flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK, "a machine and the host have the lock");
-    type(&one, "exec 9>/mnt/lock; flock -n 9 && echo got''-it; sleep 1000");
+    type(&one, "lock /mnt/lock sh -c 'echo got\"\"-it; sleep 1000'");
     await_text(&one, "got-it");
-    CHECK(flock(fd, LOCK_EX | LOCK_NB) != 0, "the lock went before its machine");
+    CHECK(run(&two, "lock /mnt/lock true", NULL) != 0, "both machines have the lock");
+    CHECK(flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK, "a machine and the host have the lock");
     discard(&one); /* in the middle of it: the lock goes with the machine */
     CHECK(flock(fd, LOCK_EX | LOCK_NB) == 0, "flock: %s", strerror(errno));
-    CHECK(run(&two, "exec 9>/mnt/lock; flock -n 9", NULL) != 0, "the host's lock does not hold in the machine");
+    CHECK(run(&two, "lock /mnt/lock true", NULL) != 0, "the host's lock does not hold in the machine");
     close(fd);
-    must(&two, "exec 9>/mnt/lock; flock -n 9");
+    must(&two, "lock /mnt/lock true");
     discard(&two);
 }
 
@@ -250,7 +248,7 @@ TEST(fs, many_files, 60) {
          "for i in $(seq 300); do (sh -c \"exec 3</mnt/f$i && echo >>/tmp/y && exec sleep 1000\" || echo >>/tmp/n) "
          "2>>/tmp/err & done; while [ $(cat /tmp/y /tmp/n 2>/dev/null | wc -l) -lt 300 ]; do sleep 0.1; done");
     CHECK(run_number(&g, "wc -l </tmp/n") > 200, "300 files are open");
-    CHECK_INT(run_number(&g, "grep -vc 'Too many open files' /tmp/err"), 0);
+    CHECK_INT(run_number(&g, "grep -v 'Too many open files' /tmp/err | wc -l"), 0);
     must(&g, "killall sleep; ls /mnt | wc -l");
     CHECK_TEXT(must(&g, "cat /mnt/f1 /mnt/f150 /mnt/f300"), "1\n150\n300");
     power_off(&g);

@@ -117,6 +117,12 @@ pub const CAPSA_BALLOON_OFF: u32 = 1;
 pub const CAPSA_BALLOON_NO_REPORTING: u32 = 2;
 pub const CAPSA_BALLOON_NO_DEFLATE_ON_OOM: u32 = 4;
 
+pub const CAPSA_ISOLATION_DEFAULT: u32 = 0;
+pub const CAPSA_ISOLATION_NONE: u32 = 1;
+pub const CAPSA_ISOLATION_PROCESS: u32 = 2;
+pub const CAPSA_ISOLATION_JAIL_PARTIAL: u32 = 1;
+pub const CAPSA_ISOLATION_JAIL_OFF: u32 = 2;
+
 pub const CAPSA_VSOCK_SEQPACKET: u32 = 1;
 
 pub const CAPSA_NETWORK_NONE: u32 = 0;
@@ -389,6 +395,12 @@ extern "C" {
     pub fn capsa_builder_set_balloon(
         b: *mut capsa_builder,
         options: *const capsa_balloon_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_set_isolation(
+        b: *mut capsa_builder,
+        isolation: u32,
+        flags: u32,
         err: Err,
     ) -> capsa_status;
     pub fn capsa_builder_set_vsock(b: *mut capsa_builder, on: c_int, err: Err) -> capsa_status;

@@ -73,7 +73,8 @@ static inline void need_kvm(void) {
     exit(required("kvm") ? 1 : 77);
 }
 
-/* A builder for the bare guest (guest/guest.c), which does what its command line says. */
+/* A builder for the bare guest (guest/guest.c), which does what its command line says. Its machines run in processes of
+ * their own when CAPSA_TEST_ISOLATION is set. */
 static inline capsa_builder *guest_builder(const char *commands) {
     const char *path = getenv("CAPSA_TEST_GUEST");
     capsa_builder *b = NULL;
@@ -82,6 +83,7 @@ static inline capsa_builder *guest_builder(const char *commands) {
     OK(capsa_builder_boot_linux(b, path, NULL, &e));
     OK(capsa_builder_set_cmdline(b, commands, &e));
     OK(capsa_builder_set_memory_mib(b, 32, &e));
+    if (getenv("CAPSA_TEST_ISOLATION")) OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 0, &e));
     return b;
 }
 

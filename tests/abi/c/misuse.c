@@ -20,6 +20,7 @@ static void refuse_builder(capsa_builder *b) {
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_memory_mib(b, 64, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_timeout(b, 0, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_console(b, NULL, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_set_isolation(b, 0, 0, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_vsock(b, 1, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_vsock_listen(b, 1, "/x", 0, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_vsock_connect(b, 1, "/x", 0, &e));

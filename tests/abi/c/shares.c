@@ -87,8 +87,8 @@ static void json_form(void) {
 
     OK(capsa_builder_new(&b, &e));
     OK(capsa_builder_add_share(b, "src", "/a", NULL, &e));
-    o.flags = CAPSA_SHARE_READ_ONLY | CAPSA_SHARE_GUEST_LOCKS | CAPSA_SHARE_ONE_FILE_SYSTEM | CAPSA_SHARE_ALLOW_SET_ID |
-              CAPSA_SHARE_DIRECT_IO;
+    o.flags = CAPSA_SHARE_READ_ONLY | CAPSA_SHARE_GUEST_LOCKS | CAPSA_SHARE_ONE_FILE_SYSTEM |
+              CAPSA_SHARE_ALLOW_SET_ID | CAPSA_SHARE_DIRECT_IO;
     o.cache = CAPSA_SHARE_CACHE_ALWAYS;
     o.owner = CAPSA_SHARE_OWNER_RANGES;
     o.xattr = CAPSA_SHARE_XATTR_NONE;

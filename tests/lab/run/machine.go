@@ -144,7 +144,7 @@ func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }
 // lighter or keeps it from rewriting its code while two processors run.
 func (m *machine) commandLine() string {
 	args := []string{
-		"console=ttyS0", "loglevel=4", "panic=-1", "reboot=t",
+		"console=ttyS0", "loglevel=4", "oops=panic", "panic=-1", "reboot=t",
 		// Emulation: no timer calibration, no measured loop, no watchdogs.
 		"tsc=reliable", "no_timer_check", "lpj=10000000", "nowatchdog", "rcupdate.rcu_cpu_stall_suppress=1",
 		// One processor until init has switched what is switched at run time.

@@ -1,0 +1,202 @@
+'use strict';
+// The description of a machine.
+
+const { fileURLToPath } = require('node:url');
+const native = require('./native.cjs');
+const devices = require('./devices.cjs');
+const { checkSignal, traced } = require('./wait.cjs');
+const { adopt } = require('./vm.cjs');
+
+/** A path of an option: a string, or a file: URL. */
+const path = (value) => (value instanceof URL ? fileURLToPath(value) : value);
+
+/** Each option of the constructor, and what is called with it. */
+const setters = {
+  name: (b, v) => b.name(v),
+  backend: (b, v) => b.backend(v),
+  kernel: (b, v, options) => b.linux(v, options.initrd),
+  initrd: (b, v, options) => {
+    if (options.kernel === undefined) throw new TypeError('initrd needs a kernel');
+  },
+  args: (b, v) => {
+    if (!Array.isArray(v)) throw new TypeError('args must be an array of strings');
+    b.args(...v);
+  },
+  cmdline: (b, v) => b.cmdline(v),
+  cpus: (b, v) => b.cpus(v),
+  memory: (b, v) => b.memory(v),
+  timeout: (b, v) => b.timeout(v),
+  console: (b, v) => b.console(v),
+  balloon: (b, v) => b.balloon(v),
+  disks: (b, v) => each(v, 'path', 'disks', (item, options) => b.disk(item, options)),
+  shares: (b, v) => each(v, 'path', 'shares', (item, { tag, ...options }) => b.share(tag, item, options)),
+  vsock: (b, v) => vsock(b, v),
+};
+
+/** Calls fn(path, other options) for each element of a list of options; a string is a path alone. */
+function each(list, key, name, fn) {
+  if (!Array.isArray(list)) throw new TypeError(`${name} must be an array`);
+  for (const item of list) {
+    if (typeof item === 'string' || item instanceof URL) {
+      fn(item, {});
+    } else {
+      const { [key]: first, ...options } = item;
+      fn(first, options);
+    }
+  }
+}
+
+/** true, false, or { listen: [{ port, path, type }], connect: [...] } */
+function vsock(builder, value) {
+  if (typeof value === 'boolean') {
+    builder.vsock(value);
+    return;
+  }
+  devices.checkOptions(value, ['listen', 'connect'], 'options of vsock');
+  builder.vsock(true);
+  for (const { port, path: at, type } of value.listen ?? []) builder.vsockListen(port, at, { type });
+  for (const { port, path: at, type } of value.connect ?? []) builder.vsockConnect(port, at, { type });
+}
+
+class Builder {
+  #handle;
+
+  constructor(options = {}) {
+    devices.checkOptions(options, Object.keys(setters), 'options of a machine');
+    this.#handle = native.builderNew();
+    for (const [name, value] of Object.entries(options)) {
+      if (value !== undefined) setters[name](this, value, options);
+    }
+  }
+
+  static #adopt(handle) {
+    const builder = new Builder();
+    native.builderFree(builder.#handle);
+    builder.#handle = handle;
+    return builder;
+  }
+
+  /** Accepts what toJSON gave, or text of it. */
+  static fromJSON(json) {
+    return Builder.#adopt(native.builderFromJson(typeof json === 'string' ? json : JSON.stringify(json)));
+  }
+
+  name(name) {
+    native.builderSetName(this.#handle, name);
+    return this;
+  }
+
+  backend(name) {
+    native.builderSetBackend(this.#handle, name);
+    return this;
+  }
+
+  linux(kernel, initrd) {
+    native.builderBootLinux(this.#handle, path(kernel), path(initrd));
+    return this;
+  }
+
+  args(...args) {
+    for (const arg of args) native.builderCmdlineArg(this.#handle, arg);
+    return this;
+  }
+
+  cmdline(cmdline) {
+    native.builderSetCmdline(this.#handle, cmdline);
+    return this;
+  }
+
+  cpus(cpus) {
+    native.builderSetCpus(this.#handle, cpus);
+    return this;
+  }
+
+  memory(mib) {
+    native.builderSetMemoryMib(this.#handle, mib);
+    return this;
+  }
+
+  timeout(ms) {
+    native.builderSetTimeout(this.#handle, ms);
+    return this;
+  }
+
+  console(options) {
+    if (options) devices.checkOptions(options, ['columns', 'rows', 'ringSize'], 'options of a console');
+    native.builderSetConsole(this.#handle, options);
+    return this;
+  }
+
+  disk(image, options = {}) {
+    const { overlay, scratchDir, backingDirs, ...rest } = devices.disk(options);
+    native.builderAddDisk(this.#handle, path(image), {
+      ...rest,
+      overlay: path(overlay),
+      scratchDir: path(scratchDir),
+      backingDirs: backingDirs?.map(path),
+    });
+    return this;
+  }
+
+  share(tag, directory, options = {}) {
+    native.builderAddShare(this.#handle, tag, path(directory), devices.share(options));
+    return this;
+  }
+
+  balloon(options) {
+    native.builderSetBalloon(this.#handle, devices.balloon(options));
+    return this;
+  }
+
+  vsock(on = true) {
+    if (typeof on !== 'boolean') throw new TypeError('vsock must be true or false');
+    native.builderSetVsock(this.#handle, Number(on));
+    return this;
+  }
+
+  vsockListen(port, socket, { type } = {}) {
+    native.builderVsockListen(this.#handle, port, path(socket), devices.socket(type));
+    return this;
+  }
+
+  vsockConnect(port, socket, { type } = {}) {
+    native.builderVsockConnect(this.#handle, port, path(socket), devices.socket(type));
+    return this;
+  }
+
+  clone() {
+    return Builder.#adopt(native.builderClone(this.#handle));
+  }
+
+  toJSON() {
+    return JSON.parse(native.builderToJson(this.#handle));
+  }
+
+  async build({ signal } = {}) {
+    checkSignal(signal);
+    const { name } = this.toJSON();
+    const vm = adopt(await traced(native.builderBuild(this.#handle)), name);
+    if (signal?.aborted) {
+      await vm.close();
+      throw signal.reason;
+    }
+    return vm;
+  }
+
+  async start(options = {}) {
+    const vm = await this.build(options);
+    try {
+      return await vm.start(options);
+    } catch (error) {
+      await vm.close();
+      throw error;
+    }
+  }
+
+  /** Frees the description now; the garbage collector does as well. */
+  close() {
+    native.builderFree(this.#handle);
+  }
+}
+
+module.exports = { Builder };

@@ -1,0 +1,6 @@
+// The same objects for import as for require.
+import capsa from './index.cjs';
+
+export const {
+  Builder, CapsaError, Console, PacketSocket, VM, VsockListener, doctor, has, metrics, version,
+} = capsa;

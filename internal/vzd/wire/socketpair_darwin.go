@@ -1,0 +1,40 @@
+package wire
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendFlags: never block a thread. SIGPIPE is switched off on the socket.
+const sendFlags = unix.MSG_DONTWAIT
+
+// Socketpair returns two connected unix stream sockets, close-on-exec and
+// non-blocking. Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own forks from
+// inheriting them.
+func Socketpair() (ours, theirs int, err error) {
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, -1, os.NewSyscallError("socketpair", err)
+	}
+	for _, fd := range fds {
+		if err == nil {
+			err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
+		}
+		if err == nil {
+			err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NOSIGPIPE, 1))
+		}
+	}
+	if err != nil {
+		Files(fds[:]).Close()
+		return -1, -1, err
+	}
+	return fds[0], fds[1], nil
+}
