@@ -99,6 +99,14 @@ func confined(config string) (map[string]string, error) {
 	try("execute", exec.Command("/bin/true").Run())
 	_, err = net.Dial("tcp", "127.0.0.1:1")
 	try("connect", err)
+	if cfg.Network.Enabled() {
+		_, err := net.Listen("tcp", "127.0.0.1:0")
+		try("listen", err)
+		_, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		try("packet socket", err)
+		_, err = os.ReadFile(resolvConf)
+		try("name servers", err)
+	}
 	try("signal", unix.Tgkill(os.Getppid(), os.Getppid(), 0))
 	try("terminal ioctl", unix.IoctlSetInt(0, unix.TIOCSTI, 0))
 	for range 4 { // the runtime is able to work
@@ -212,6 +220,18 @@ func TestConfined(t *testing.T) {
 	}
 	require.NotEqual(t, "yes", found["move out"])
 	require.Equal(t, "EPERM", found["execute"])
+
+	// A network of its own takes sockets, and nothing else.
+	cfg = guest(t)
+	cfg.Network.Mode = vm.NetworkUser
+	found, err = run(t, program, cfg)
+	require.NoError(t, err)
+	for what, want := range map[string]string{
+		"connect": "ECONNREFUSED", "listen": "yes", "packet socket": "EPERM", "name servers": "yes", "read passwd": "EACCES",
+		"make file": "EACCES", "execute": "EPERM", "signal": "EPERM", "terminal ioctl": "EPERM",
+	} {
+		require.Equal(t, want, found[what], what)
+	}
 
 	cfg = guest(t)
 	cfg.Jail = vm.JailOff
@@ -327,11 +347,13 @@ func TestFilter(t *testing.T) {
 	t.Parallel()
 	const allow, kill = unix.SECCOMP_RET_ALLOW, uint32(unix.SECCOMP_RET_KILL_PROCESS)
 	cfg := vm.Config{}
-	plain := filter(allowed(cfg), checks(false))
+	plain := filter(allowed(cfg), checks(cfg))
 	cfg.Vsock.On = true
-	sockets := filter(allowed(cfg), checks(true))
+	sockets := filter(allowed(cfg), checks(cfg))
 	cfg.Vsock.On, cfg.Shares = false, []vm.Share{{}}
-	shares := filter(allowed(cfg), checks(false))
+	shares := filter(allowed(cfg), checks(cfg))
+	cfg.Shares, cfg.Network.Mode = nil, vm.NetworkUser
+	network := filter(allowed(cfg), checks(cfg))
 	me := uint64(os.Getpid())
 	tests := []struct {
 		name    string
@@ -358,6 +380,13 @@ func TestFilter(t *testing.T) {
 		{"socket", plain, unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, refuse},
 		{"unix socket", sockets, unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, allow},
 		{"internet socket", sockets, unix.SYS_SOCKET, []uint64{unix.AF_INET}, refuse},
+		{"internet socket of a network", network, unix.SYS_SOCKET, []uint64{unix.AF_INET6}, allow},
+		{"packet socket of a network", network, unix.SYS_SOCKET, []uint64{unix.AF_PACKET}, refuse},
+		{"KVM_RUN of a network", network, unix.SYS_IOCTL, []uint64{3, 0xae80}, allow},
+		{"TIOCINQ of a network", network, unix.SYS_IOCTL, []uint64{3, unix.TIOCINQ}, allow},
+		{"TIOCINQ", plain, unix.SYS_IOCTL, []uint64{3, unix.TIOCINQ}, refuse},
+		{"TIOCSTI of a network", network, unix.SYS_IOCTL, []uint64{3, unix.TIOCSTI}, refuse},
+		{"execve of a network", network, unix.SYS_EXECVE, nil, refuse},
 		{"vsock socket", sockets, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK}, refuse},
 		{"read limits", plain, unix.SYS_PRLIMIT64, []uint64{0, 7, 0, 1}, allow},
 		{"set limits", plain, unix.SYS_PRLIMIT64, []uint64{0, 7, 1, 0}, refuse},
