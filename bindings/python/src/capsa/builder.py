@@ -10,7 +10,7 @@ from . import _bindings as c
 from ._ffi import Handle, Path, call, json_from, lib, optional_path, path, string, text_from, unsigned
 from ._wait import milliseconds
 from .disk import Disk
-from .enums import Balloon
+from .enums import Balloon, Isolation, Jail
 from .share import Share
 from .vm import VM
 from .vsock import flags
@@ -62,6 +62,8 @@ class Builder(Handle):
         shares: Optional[Mapping[str, Union[Share, Path]]] = None,
         console: Optional[ConsoleOptions] = None,
         balloon: Optional[Balloon] = None,
+        isolation: Optional[Isolation] = None,
+        jail: Optional[Jail] = None,
         vsock: Optional[bool] = None,
         vsock_listen: Optional[Mapping[int, Path]] = None,
         vsock_connect: Optional[Mapping[int, Path]] = None,
@@ -79,6 +81,8 @@ class Builder(Handle):
         for value, method in given:
             if value is not None:
                 method(value)
+        if isolation is not None or jail is not None:
+            self.isolation(Isolation.DEFAULT if isolation is None else isolation, jail=jail or Jail.FULL)
         for disk in disks:
             self.disk(disk)
         for tag, share in (shares or {}).items():
@@ -197,6 +201,16 @@ class Builder(Handle):
         options = c.capsa_balloon_options.init()
         options.flags = unsigned(flags, 32, "the balloon's flags")
         call(lib.capsa_builder_set_balloon, self._handle, byref(options))
+        return self
+
+    def isolation(self: _Builder, isolation: Isolation = Isolation.PROCESS, *, jail: Jail = Jail.FULL) -> _Builder:
+        """Chooses the process in which the machine runs, and how far one of its own is confined.
+
+        A machine whose process dies ends with Cause.VMM_CRASH. UnavailableError of build() when the program capsa-vzd,
+        which the package brings along, is in none of the places where it could be.
+        """
+        call(lib.capsa_builder_set_isolation, self._handle, unsigned(isolation, 32, "the isolation"),
+             unsigned(jail, 32, "the jail"))
         return self
 
     def vsock(self: _Builder, on: bool = True) -> _Builder:

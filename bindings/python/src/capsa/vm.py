@@ -13,7 +13,7 @@ from ._ffi import Descriptor, Handle, Output, call, fd_from, handle_of, json_fro
 from ._wait import Cancel, milliseconds, patiently
 from .console import Console
 from .enums import Cause, EventType, Stage, State, known
-from .errors import BootError, CallInterruptedError, ClosedError, NotFoundError
+from .errors import CallInterruptedError, ClosedError, FailedError, NotFoundError
 from .records import DeviceStats, Event, ExitInfo, Stats, StopOutcome
 from .vsock import VsockListener, VsockStream, flags
 
@@ -38,13 +38,14 @@ class VM(Handle):
     def wait(self, timeout: Optional[float] = None, *, cancel: Optional[Cancel] = None) -> ExitInfo:
         """Waits for the end of the machine, however it ends; repeatable, from many threads.
 
-        BootError, whose ``exit_info`` is the record, when the guest never came up.
+        BootError when the guest never came up, VMMDiedError when the machine's process died; ``exit_info`` of both is
+        the record.
         """
         info = c.capsa_exit_info.init()
         try:
             patiently(timeout, lambda ms: call(
                 lib.capsa_vm_wait, self._handle, ms, handle_of(Cancel, cancel), byref(info)))
-        except BootError as error:
+        except FailedError as error:
             error.exit_info = ExitInfo.of(info)
             raise
         return ExitInfo.of(info)
@@ -71,7 +72,7 @@ class VM(Handle):
         """The stage that ended a machine while a signal was handled, when that was what the guest was last asked."""
         try:
             cause = self.wait(0).cause
-        except BootError:
+        except FailedError:
             return Stage.NONE
         if cause == Cause.KILLED:
             return Stage.KILL
