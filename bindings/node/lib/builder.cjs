@@ -28,6 +28,10 @@ const setters = {
   timeout: (b, v) => b.timeout(v),
   console: (b, v) => b.console(v),
   balloon: (b, v) => b.balloon(v),
+  isolation: (b, v, { jail }) => b.isolation(v, { jail }),
+  jail: (b, v, options) => {
+    if (options.isolation === undefined) throw new TypeError('jail needs an isolation');
+  },
   disks: (b, v) => each(v, 'path', 'disks', (item, options) => b.disk(item, options)),
   shares: (b, v) => each(v, 'path', 'shares', (item, { tag, ...options }) => b.share(tag, item, options)),
   vsock: (b, v) => vsock(b, v),
@@ -145,6 +149,11 @@ class Builder {
 
   balloon(options) {
     native.builderSetBalloon(this.#handle, devices.balloon(options));
+    return this;
+  }
+
+  isolation(isolation = 'process', options = {}) {
+    native.builderSetIsolation(this.#handle, ...devices.isolation(isolation, options));
     return this;
   }
 

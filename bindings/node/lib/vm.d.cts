@@ -159,7 +159,8 @@ export class VM extends EventEmitter implements AsyncDisposable {
   /**
    * Waits for the end. Any number of times; always the same record.
    *
-   * @throws {@link CapsaError} `CAPSA_E_BOOT` when the guest never came up, with `exit` and `consoleTail`.
+   * @throws {@link CapsaError} `CAPSA_E_BOOT` when the guest never came up, with `exit` and `consoleTail`;
+   * `CAPSA_E_VMM_DIED`, with `exit`, when the machine's own process died.
    */
   wait(options?: WaitOptions): Promise<ExitRecord>;
   /**

@@ -1,4 +1,4 @@
-/* devices.c - the devices of a machine to be built: console, disks, shared directories, balloon, sockets. */
+/* devices.c - a machine to be built: its console, disks, shared directories, balloon, process and sockets. */
 #include "addon.h"
 
 #include <stdlib.h>
@@ -166,7 +166,7 @@ static napi_value add_share(napi_env env, napi_callback_info info) {
     return status ? throw_status(env, status, err) : NULL;
 }
 
-/* ---- Balloon and sockets. */
+/* ---- Balloon, process and sockets. */
 
 /* setBalloon(builder, flags) */
 static napi_value set_balloon(napi_env env, napi_callback_info info) {
@@ -176,6 +176,17 @@ static napi_value set_balloon(napi_env env, napi_callback_info info) {
     capsa_builder *b = get_builder(env, info, 2, args);
     if (!b || !get_u32(env, args[1], "flags", &o.flags)) return NULL;
     CALL(capsa_builder_set_balloon(b, &o, &err));
+    return NULL;
+}
+
+/* setIsolation(builder, isolation, flags) */
+static napi_value set_isolation(napi_env env, napi_callback_info info) {
+    uint32_t isolation, flags;
+    napi_value args[3];
+
+    capsa_builder *b = get_builder(env, info, 3, args);
+    if (!b || !get_u32(env, args[1], "isolation", &isolation) || !get_u32(env, args[2], "flags", &flags)) return NULL;
+    CALL(capsa_builder_set_isolation(b, isolation, flags, &err));
     return NULL;
 }
 
@@ -220,8 +231,8 @@ bool devices_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
         METHOD("builderSetConsole", set_console),     METHOD("builderAddDisk", add_disk),
         METHOD("builderAddShare", add_share),         METHOD("builderSetBalloon", set_balloon),
-        METHOD("builderSetVsock", set_vsock),         METHOD("builderVsockListen", vsock_listen),
-        METHOD("builderVsockConnect", vsock_connect),
+        METHOD("builderSetIsolation", set_isolation), METHOD("builderSetVsock", set_vsock),
+        METHOD("builderVsockListen", vsock_listen),   METHOD("builderVsockConnect", vsock_connect),
     };
     return DEFINE(env, exports, methods);
 }

@@ -7,6 +7,7 @@ import {
 const options: MachineOptions = {
   kernel: new URL('file:///vmlinuz'), initrd: '/initrd', disks: ['/a', { path: '/b', format: 'raw', iops: 1n }],
   shares: [{ tag: 'home', path: '/home', owner: 'squash' }], vsock: { listen: [{ port: 1, path: '/in' }] },
+  isolation: 'process', jail: 'partial',
 };
 await using vm = await VM.start({ ...options, signal: AbortSignal.timeout(1), startTimeout: 5 });
 const match: Match = await vm.console.expect([/a(?<b>c)/, 'b', Buffer.from('c')], { timeout: 1 });
@@ -39,6 +40,9 @@ new Builder({ cpu: 1 });
 new VM();
 // @ts-expect-error
 new Builder().share('a', '/a', { owner: 'me' });
+// @ts-expect-error
+new Builder().isolation('process', { jail: 'paper' });
+new Builder().isolation().isolation('none').isolation('process', { jail: 'off' });
 const all: [string, boolean, string[], string] = [version, has('x'), (await doctor()).features, await metrics()];
 const reader: Console = vm.openConsole();
 export { all, b, exits, messages, output, reader, status };
