@@ -43,7 +43,9 @@ func FromConfig(cfg Config) *Builder { return &Builder{cfg: cfg.WithDefaults()} 
 //	           {"path": "data.img", "format": "raw", "serial": "data", "limit": {"iops": 500}}],
 //	 "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true},
 //	 "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"},
-//	                     {"port": 9, "mode": "connect", "path": "/run/log.sock", "type": "seqpacket"}]}}
+//	                     {"port": 9, "mode": "connect", "path": "/run/log.sock", "type": "seqpacket"}]},
+//	 "network": {"mode": "user", "policy": {"default": "public-only"},
+//	             "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80}]}}
 func FromJSON(data []byte) (*Builder, error) {
 	cfg := vm.DefaultConfig()
 	if err := cfg.UnmarshalJSON(data); err != nil {
@@ -270,7 +272,7 @@ func (b *Builder) check() (vm.Config, vm.Backend, error) {
 	if backendErr == nil {
 		name = chosen.Name()
 	}
-	if err := cfg.ValidateFor(name, caps); err != nil {
+	if err := withPolicyProblems(cfg.ValidateFor(name, caps), cfg); err != nil {
 		return cfg, nil, withFileProblems(err, cfg)
 	}
 	if backendErr != nil {

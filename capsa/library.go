@@ -27,6 +27,7 @@ var features = map[string]bool{
 	"events":         true,
 	"isolation":      true,
 	"metrics":        true,
+	"network":        true,
 	"pause":          true,
 	"power-button":   true,
 	"share":          true,
@@ -37,7 +38,7 @@ var features = map[string]bool{
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
 // one of "balloon", "boot-linux", "console", "console-expect", "console-resize",
-// "console-run", "disk", "events", "isolation", "metrics", "pause", "power-button",
+// "console-run", "disk", "events", "isolation", "metrics", "network", "pause", "power-button",
 // "share", "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {

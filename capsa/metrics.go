@@ -121,6 +121,29 @@ func perDevice(name, help string, value func(d *DeviceStats) uint64) family {
 	}}
 }
 
+// perNet is a metric of a machine's network device.
+func perNet(name, kind, help string, tellOf func(n *NetStats, tell func(string, ...string))) family {
+	return family{name, kind, help, func(s *scrape, tell func(string, ...string)) {
+		for i := range s.stats.Devices {
+			if n := s.stats.Devices[i].Net; n != nil {
+				tellOf(n, tell)
+			}
+		}
+	}}
+}
+
+// perFlow is a metric of each class of flows.
+func perFlow(name, kind, help string, of func(f *FlowStats) uint64) family {
+	return perNet(name, kind, help, func(n *NetStats, tell func(string, ...string)) {
+		for _, class := range []struct {
+			name  string
+			flows *FlowStats
+		}{{"tcp", &n.TCP}, {"udp", &n.UDP}, {"ping", &n.Ping}, {"forward", &n.Forward}} {
+			tell(count(of(class.flows)), "class", class.name)
+		}
+	})
+}
+
 // perDisk is a family with a counter of each disk.
 func perDisk(name, help string, value func(d *DiskStats) uint64) family {
 	return family{name, "counter", help, func(s *scrape, tell func(string, ...string)) {
@@ -219,4 +242,29 @@ var families = []family{
 	perDisk("disk_refused_total", "Requests that made no sense.", func(d *DiskStats) uint64 { return d.Refused }),
 	perDisk("disk_stalls_total", "Times a queue waited because all its workers were busy.", func(d *DiskStats) uint64 { return d.Stalls }),
 	perDisk("disk_throttled_total", "Requests that waited for the rate limit.", func(d *DiskStats) uint64 { return d.Throttled }),
+	perNet("net_link_up", "gauge", "1 while the guest's cable is plugged in.", func(n *NetStats, tell func(string, ...string)) {
+		up := uint64(0)
+		if n.Link {
+			up = 1
+		}
+		tell(count(up))
+	}),
+	perNet("net_frames_total", "counter", "Frames moved: in is from the guest, out is to it.", func(n *NetStats, tell func(string, ...string)) {
+		tell(count(n.FramesIn), "direction", "in")
+		tell(count(n.FramesOut), "direction", "out")
+	}),
+	perNet("net_frames_dropped_total", "counter", "Frames that were dropped.", func(n *NetStats, tell func(string, ...string)) {
+		tell(count(n.DroppedIn+n.Malformed+n.Spoofed+n.Stray), "direction", "in")
+		tell(count(n.DroppedOut), "direction", "out")
+	}),
+	perFlow("net_flows", "gauge", "Flows that are open.", func(f *FlowStats) uint64 { return f.Open }),
+	perFlow("net_flows_opened_total", "counter", "Flows that were opened.", func(f *FlowStats) uint64 { return f.Opened }),
+	perFlow("net_flows_denied_total", "counter", "Flows that the policy refused.", func(f *FlowStats) uint64 { return f.Denied }),
+	perFlow("net_flows_failed_total", "counter", "Flows whose destination could not be reached.", func(f *FlowStats) uint64 { return f.Failed }),
+	perNet("net_dns_queries_total", "counter", "Queries to the gateway's DNS.", func(n *NetStats, tell func(string, ...string)) {
+		tell(count(n.DNS.Queries))
+	}),
+	perNet("net_dns_refused_total", "counter", "Queries that the policy refused.", func(n *NetStats, tell func(string, ...string)) {
+		tell(count(n.DNS.Refused))
+	}),
 }

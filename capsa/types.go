@@ -34,6 +34,16 @@ type (
 	VsockMode = vm.VsockMode
 	// VsockType is the type of a socket.
 	VsockType = vm.VsockType
+	// NetworkConfig is the guest's network.
+	NetworkConfig = vm.NetworkConfig
+	// NetworkMode says what is at the other end of the guest's cable.
+	NetworkMode = vm.NetworkMode
+	// HostName is a static name.
+	HostName = vm.HostName
+	// Forward is a port of the guest that the host's side reaches.
+	Forward = vm.Forward
+	// ForwardProtocol is what a forwarded port speaks.
+	ForwardProtocol = vm.ForwardProtocol
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
@@ -68,6 +78,12 @@ type (
 	DiskStats = vm.DiskStats
 	// VsockStats are the counters that only the socket device has.
 	VsockStats = vm.VsockStats
+	// NetStats are the counters that only the network device has.
+	NetStats = vm.NetStats
+	// FlowStats are the counters of one class of flows.
+	FlowStats = vm.FlowStats
+	// DNSStats are the counters of the gateway's DNS.
+	DNSStats = vm.DNSStats
 	// BalloonStats say how far the guest is with its memory target.
 	BalloonStats = vm.BalloonStats
 	// GuestMemory is what the guest's kernel says of its memory.
@@ -204,6 +220,20 @@ const (
 const (
 	VsockModeListen  = vm.VsockListen
 	VsockModeConnect = vm.VsockConnect
+)
+
+// What is at the other end of the guest's cable: nothing, a network of the machine's
+// own in user space, or the platform's.
+const (
+	NetworkNone = vm.NetworkNone
+	NetworkUser = vm.NetworkUser
+	NetworkNAT  = vm.NetworkNAT
+)
+
+// What a forwarded port speaks.
+const (
+	ForwardTCP = vm.ForwardTCP
+	ForwardUDP = vm.ForwardUDP
 )
 
 // The types of sockets.

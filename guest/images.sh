@@ -16,7 +16,7 @@ out=$(cd "$out" && pwd)
 
 # Modules that make a stock kernel see the machine's devices and its power button, and
 # let logind see it.
-modules='virtio_mmio virtio_console virtio_rng virtio_blk virtio_balloon vmw_vsock_virtio_transport virtiofs button evdev'
+modules='virtio_mmio virtio_console virtio_rng virtio_blk virtio_balloon virtio_net vmw_vsock_virtio_transport virtiofs button evdev'
 
 kernel=$("$here/kernel/build.sh")
 stock=$("$here/kernel/stock.sh" cloud-amd64)
@@ -47,13 +47,13 @@ for guest in spin triple; do
 done
 
 (cd "$root" && CGO_ENABLED=0 go build -o "$work/" ./guest/cmd/mkinitrd)
-set -- -file "init=$work/init" -file "bin/busybox=$busybox" -dir root -dir etc
+set -- -file "init=$work/init" -file "bin/busybox=$busybox" -file "etc/udhcpc.sh=$here/udhcpc.sh" -dir root -dir etc
 for applet in $("$busybox" --list); do
 	# Its init is not ours.
 	case $applet in init | linuxrc | busybox) continue ;; esac
 	set -- "$@" -link "bin/$applet=busybox"
 done
-for tool in ram crash triplefault flood lock vsock; do
+for tool in ram crash triplefault flood lock vsock udp; do
 	set -- "$@" -link "bin/$tool=/init"
 done
 "$work/mkinitrd" -o "$work/initrd.cpio" "$@"

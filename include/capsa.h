@@ -264,6 +264,75 @@ typedef struct capsa_balloon_options {
 #define CAPSA_BALLOON_OPTIONS_INIT                                                                                    \
     { sizeof(capsa_balloon_options), 0 }
 
+/* A static name of a machine's network. Two entries with one name are two addresses of it. Will not change. Since 0.1. */
+typedef struct capsa_host_name {
+    const char *name;    /* "db.example.com" */
+    const char *address; /* "192.0.2.7" or "2001:db8::7" */
+} capsa_host_name;
+
+/*
+ * The guest's network. Since 0.1.
+ *
+ * CAPSA_NETWORK_USER is a network of the machine's own, in user space: the guest reaches what this process does, through
+ * sockets of the host, as far as the policy lets it (capsa_builder_set_policy_json). It needs no privileges and changes
+ * nothing about the host. The guest gets its address by DHCP, and over IPv6 by router advertisements; the gateway
+ * answers DNS, also for host.capsa.internal, which is the gateway's own address.
+ */
+#define CAPSA_NETWORK_NONE 0    /* no network device */
+#define CAPSA_NETWORK_USER 1    /* as above */
+#define CAPSA_NETWORK_NAT 2     /* the platform's network; not on every backend */
+#define CAPSA_NETWORK_NO_IPV6 1 /* IPv4 only */
+#define CAPSA_NETWORK_HOST_ACCESS                                                                                     \
+    2                             /* the gateway's address leads to the host's loopback, where the policy allows it */
+#define CAPSA_NETWORK_LINK_DOWN 4 /* the cable is not plugged in, until capsa_vm_set_link */
+typedef struct capsa_network_options {
+    uint32_t size;             /* sizeof(capsa_network_options) */
+    uint32_t mode;             /* CAPSA_NETWORK_NONE and so on */
+    uint32_t flags;            /* CAPSA_NETWORK_NO_IPV6 and so on */
+    uint32_t mtu;              /* bytes, 1280 to 65520; 0: 1500 */
+    const char *mac;           /* of the guest, "02:00:5e:10:00:01"; NULL: made of the machine's name, or of chance */
+    const char *ipv4;          /* network of 8 to 30 bits; NULL: "10.0.2.0/24" */
+    const char *guest;         /* its address there; NULL: the 15th, "10.0.2.15" */
+    const char *gateway;       /* this side's; NULL: the 2nd, "10.0.2.2" */
+    const char *ipv6;          /* network of 64 bits; NULL: "fd6c:6962:6361::/64" */
+    const char *hostname;      /* that DHCP gives the guest; NULL: none */
+    const char *const *dns;    /* name servers, "192.0.2.53" or "192.0.2.53:5353"; none: the host's */
+    size_t n_dns;              /* their number, 8 at most */
+    const char *const *search; /* search domains */
+    size_t n_search;           /* their number, 32 at most */
+    const capsa_host_name *hosts; /* static names */
+    size_t n_hosts;               /* their number, 65536 at most */
+} capsa_network_options;
+#define CAPSA_NETWORK_OPTIONS_INIT                                                                                    \
+    { sizeof(capsa_network_options), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0 }
+
+/* A port of the guest that the host's side reaches. Since 0.1. */
+#define CAPSA_FORWARD_TCP 0
+#define CAPSA_FORWARD_UDP 1
+typedef struct capsa_forward_options {
+    uint32_t size;       /* sizeof(capsa_forward_options) */
+    uint32_t protocol;   /* CAPSA_FORWARD_... */
+    const char *host;    /* address of the host to listen at, "0.0.0.0" or "::" for all; NULL: "127.0.0.1" */
+    const char *path;    /* of a unix socket that leads to a TCP port, in place of host and host_port; NULL: none */
+    uint16_t host_port;  /* 0: any that is free */
+    uint16_t guest_port; /* from 1 on */
+    uint32_t reserved;   /* 0 */
+} capsa_forward_options;
+#define CAPSA_FORWARD_OPTIONS_INIT                                                                                    \
+    { sizeof(capsa_forward_options), 0, NULL, NULL, 0, 0, 0 }
+
+/* A forwarded port as it is. Since 0.1. */
+typedef struct capsa_forward_info {
+    uint32_t size;       /* sizeof(capsa_forward_info) */
+    uint32_t id;         /* for capsa_vm_remove_forward; no other forward of the machine ever has it */
+    uint32_t protocol;   /* CAPSA_FORWARD_... */
+    uint16_t host_port;  /* that was chosen if none was given; 0 of a unix socket */
+    uint16_t guest_port; /* as given */
+    char host[112];      /* address, or path of the unix socket; ends with a zero byte */
+} capsa_forward_info;
+#define CAPSA_FORWARD_INFO_INIT                                                                                       \
+    { sizeof(capsa_forward_info), 0, 0, 0, 0, "" }
+
 /* How long each stage of capsa_vm_stop_in_stages may take, in milliseconds: -1 for ever, 0 leaves it out. Since 0.1. */
 typedef struct capsa_stop_options {
     uint32_t size;           /* sizeof(capsa_stop_options) */
@@ -381,8 +450,9 @@ typedef struct capsa_match {
 #define CAPSA_EVENT_EXITED 3       /* value: CAPSA_CAUSE_...; the last event of a machine */
 #define CAPSA_EVENT_EXEC_EXITED 4  /* a program in the guest ended */
 #define CAPSA_EVENT_CONSOLE_DATA 5 /* the console has new output */
-#define CAPSA_EVENT_PORT_BOUND 6   /* a forwarded port is ready */
-#define CAPSA_EVENT_POLICY_DENY 7  /* the network policy refused something */
+#define CAPSA_EVENT_PORT_BOUND                                                                                        \
+    6 /* the host listens for a forwarded port; value: the host's port, 0 of a unix socket */
+#define CAPSA_EVENT_POLICY_DENY 7  /* the network policy refused a flow or a name; the details say what. 10 a second */
 #define CAPSA_EVENT_OOM 8          /* the guest ran out of memory */
 #define CAPSA_EVENT_LOG 9          /* the text is a line for a log */
 #define CAPSA_EVENT_EVENTS_LOST 10 /* value: how many events nobody fetched in time and are gone */
@@ -575,6 +645,35 @@ CAPSA_API capsa_status capsa_builder_vsock_listen(capsa_builder *builder, uint32
 CAPSA_API capsa_status capsa_builder_vsock_connect(capsa_builder *builder, uint32_t port, const char *path,
                                                    uint32_t flags, capsa_error **err);
 
+/* Gives the guest a network; NULL options: none, as a new builder has it. Policy and forwards stay. UNSUPPORTED at the
+ * build: the backend has no such network. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_network(capsa_builder *builder, const capsa_network_options *options,
+                                                 capsa_error **err);
+
+/*
+ * Says what the guest may reach, and what may reach it: `len` bytes of JSON. NULL: everything but the host itself, and
+ * what only the host should reach (its loopback, link-local addresses, metadata of clouds), both of which no "allow"
+ * opens but by "unlock". Of the rules the first that matches decides.
+ *
+ *   {"default": "deny-all",                      // or "allow-all", or "public-only"
+ *    "deny": "reject", "inbound": "allow",       // or "drop"
+ *    "unlock": ["host"],                         // groups: public private loopback linklocal metadata multicast host
+ *    "rules": [{"action": "allow",               // or "deny", "reject", "drop", "log"
+ *               "direction": "outbound",         // or "inbound", "both"
+ *               "addresses": ["192.0.2.0/24"], "groups": ["private"], "ports": [80, "8000-8010"],
+ *               "protocols": ["tcp"], "domains": ["example.com", "*.example.com"]}]}
+ *
+ * Since 0.1.
+ */
+CAPSA_API capsa_status capsa_builder_set_policy_json(capsa_builder *builder, const char *json, size_t len,
+                                                     capsa_error **err);
+
+/* Opens a port of the guest to the host's side, from the build to the machine's end. Until the guest answers, clients
+ * wait. Errors of the build: CONFIG (two at one place, a machine without a network), EXISTS (something is there),
+ * PERMISSION, NOT_FOUND (the directory of a path), LIMIT. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_add_forward(capsa_builder *builder, const capsa_forward_options *options,
+                                                 capsa_error **err);
+
 /* Writes the description as JSON into *json (free it with capsa_mem_free). Errors: HANDLE, NO_MEMORY. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err);
 
@@ -667,6 +766,28 @@ CAPSA_API capsa_status capsa_vm_vsock_listen(capsa_vm *vm, uint32_t port, uint32
 /* Frees a port of capsa_vm_vsock_listen or capsa_builder_vsock_connect: the guest is refused there from now on. What is
  * connected stays so. Errors: NOT_FOUND, UNSUPPORTED, STATE. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_vsock_unlisten(capsa_vm *vm, uint32_t port, capsa_error **err);
+
+/* Opens one more port of the guest to the host's side; *info (NULL: not wanted) becomes what it is. Errors: INVALID_ARG,
+ * EXISTS (something is at that address or path), PERMISSION, NOT_FOUND (the directory of a path), UNSUPPORTED (the machine
+ * has no network of its own), STATE (it has ended), LIMIT. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_add_forward(capsa_vm *vm, const capsa_forward_options *options,
+                                            capsa_forward_info *info, capsa_error **err);
+
+/* Closes a forwarded port. TCP connections that are established go on. Errors: NOT_FOUND, UNSUPPORTED, STATE. Since
+ * 0.1. */
+CAPSA_API capsa_status capsa_vm_remove_forward(capsa_vm *vm, uint32_t id, capsa_error **err);
+
+/* Writes the forwarded ports, those of the builder first, as a JSON list to *json (free it with capsa_mem_free):
+ * {"id","protocol","host" ("127.0.0.1:8080") or "path","guest_port"}. Errors: UNSUPPORTED, STATE, NO_MEMORY. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_forwards_json(capsa_vm *vm, char **json, capsa_error **err);
+
+/* Puts another policy in force, at once: flows that it does not allow end. The JSON is that of
+ * capsa_builder_set_policy_json. Errors: INVALID_ARG (the detail lists all problems; the old policy stays), UNSUPPORTED,
+ * STATE. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_set_policy_json(capsa_vm *vm, const char *json, size_t len, capsa_error **err);
+
+/* Plugs the guest's cable in (up: 1) or pulls it out (0). Errors: INVALID_ARG, UNSUPPORTED, STATE. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_set_link(capsa_vm *vm, int up, capsa_error **err);
 
 /* Writes the state, CAPSA_STATE_..., to *state. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err);

@@ -31,18 +31,19 @@ func newExitJSON(e capsa.Exit) exitJSON {
 
 // eventJSON is the text of capsa_vm_next_event.
 type eventJSON struct {
-	Type      string    `json:"type"`
-	Time      time.Time `json:"time"`
-	State     string    `json:"state,omitempty"`
-	Exit      *exitJSON `json:"exit,omitempty"`
-	Component string    `json:"component,omitempty"`
-	Message   string    `json:"message,omitempty"`
-	Lost      uint64    `json:"lost,omitempty"`
-	Disk      *int      `json:"disk,omitempty"`
+	Type      string         `json:"type"`
+	Time      time.Time      `json:"time"`
+	State     string         `json:"state,omitempty"`
+	Exit      *exitJSON      `json:"exit,omitempty"`
+	Component string         `json:"component,omitempty"`
+	Message   string         `json:"message,omitempty"`
+	Lost      uint64         `json:"lost,omitempty"`
+	Disk      *int           `json:"disk,omitempty"`
+	Forward   *capsa.Forward `json:"forward,omitempty"`
 }
 
 func newEventJSON(e capsa.Event) eventJSON {
-	j := eventJSON{Type: e.Type.String(), Time: e.Time, Component: e.Component, Message: e.Message, Lost: e.Lost}
+	j := eventJSON{Type: e.Type.String(), Time: e.Time, Component: e.Component, Message: e.Message, Lost: e.Lost, Forward: e.Forward}
 	if e.Type == capsa.EventState {
 		j.State = e.State.String()
 	}

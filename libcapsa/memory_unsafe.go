@@ -58,6 +58,12 @@ func idRanges(p *C.capsa_id_range, n C.size_t) (table []capsa.IDRange) {
 	return table
 }
 
+// callerHostNames is an array of names of the caller, which C has checked for NULL.
+func callerHostNames(p *C.capsa_host_name, n C.size_t) []C.capsa_host_name {
+	// SAFETY: the header demands n names at p; no slice outlives the public call.
+	return unsafe.Slice(p, n)
+}
+
 // newText gives the caller a copy of b that capsa_mem_free frees.
 func newText(out **C.char, b []byte) error {
 	text := C.priv_text_new(bytesPointer(b), C.size_t(len(b)))

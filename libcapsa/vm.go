@@ -152,6 +152,8 @@ func storeEvent(out *C.capsa_event, event capsa.Event) {
 		out.value = C.int64_t(event.Exit.Cause)
 	case event.Type == capsa.EventLost:
 		out.value = C.int64_t(event.Lost)
+	case event.Type == capsa.EventPortBound && event.Forward != nil:
+		out.value = C.int64_t(event.Forward.Host.Port())
 	case event.Type == capsa.EventDiskError:
 		out.value = C.int64_t(event.Disk)
 	}

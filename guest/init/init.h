@@ -32,4 +32,7 @@ int tool(const char *name, int argc, char **argv);
 // vsock.c: the tool of that name.
 int vsock(int argc, char **argv);
 
+// udp.c: the tool of that name.
+int udp(int argc, char **argv);
+
 #endif

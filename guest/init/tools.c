@@ -105,8 +105,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tools[] = {
-	{"ram", ram},	  {"crash", crash}, {"triplefault", triplefault},
-	{"flood", flood}, {"lock", lock},   {"vsock", vsock},
+	{"ram", ram},	  {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"lock", lock},
+	{"vsock", vsock}, {"udp", udp},
 };
 
 int tool(const char *name, int argc, char **argv)

@@ -107,7 +107,7 @@ func capabilities(sys *kvmsys.System, model cpuModel) vm.Capabilities {
 			vm.FeaturePause: true, vm.FeaturePowerButton: true, vm.FeatureConsole: true,
 			vm.FeatureConsoleResize: true, vm.FeatureEarlyConsole: true, vm.FeatureEntropy: true,
 			vm.FeatureBootLinux: true, vm.FeatureDisk: true, vm.FeatureBalloon: true,
-			vm.FeatureShare: true, vm.FeatureVsock: true,
+			vm.FeatureShare: true, vm.FeatureVsock: true, vm.FeatureNetwork: true,
 		},
 		Fits:   fits,
 		Detail: detail(sys),
@@ -136,7 +136,11 @@ func (b *Backend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 	}
 	// A machine needs the device for its making only.
 	defer func() { _ = sys.Close() }()
-	if err := cfg.ValidateFor(Name, f.now()); err != nil {
+	caps := f.now()
+	if err := cfg.ValidateFor(Name, caps); err != nil {
+		return nil, err
+	}
+	if err := caps.Lacks(cfg, opNew, Name); err != nil {
 		return nil, err
 	}
 	model := cpuModel{supported: f.cpuid, cpus: cfg.CPUs}

@@ -38,6 +38,7 @@ func plan(cfg vm.Config) []deviceSpec {
 		{place: layout.Console, build: (*machine).buildConsole, in: func(m *machine) uint64 { return m.consoleIn.n.Load() }},
 		{place: layout.Entropy, build: func(*machine) (virtio.Device, error) { return rng.New(rng.Config{}), nil }},
 	}
+	specs = append(specs, netSpecs(cfg)...)
 	specs = append(specs, vsockSpecs(cfg)...)
 	specs = append(specs, shareSpecs(cfg)...)
 	specs = append(specs, diskSpecs(cfg)...)

@@ -64,7 +64,7 @@ var harmless = []string{"KVM_CHECK_EXTENSION", "KVM_GET_TSC_KHZ"}
 func TestEveryStepFails(t *testing.T) {
 	kvmtest.Require(t)
 	cfg := config(elf(t, newAsm().powerOff().assemble()))
-	cfg.CPUs = 2
+	cfg.CPUs, cfg.Network.Mode = 2, vm.NetworkUser
 	var calls []string
 	counting := New()
 	counting.facts = &hostFacts{}
@@ -108,6 +108,7 @@ func TestEveryStepFails(t *testing.T) {
 func TestOutOfDescriptors(t *testing.T) {
 	kvmtest.Require(t)
 	cfg := config(elf(t, newAsm().powerOff().assemble()))
+	cfg.Network.Mode = vm.NetworkUser
 	b := New()
 	first, err := b.New(cfg, vm.Host{})
 	require.NoError(t, err)

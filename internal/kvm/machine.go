@@ -13,8 +13,10 @@ import (
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
 	"github.com/libcapsa/libcapsa/internal/kvm/legacy"
+	"github.com/libcapsa/libcapsa/internal/net/gateway"
 	"github.com/libcapsa/libcapsa/internal/virtio/balloon"
 	"github.com/libcapsa/libcapsa/internal/virtio/console"
+	netdev "github.com/libcapsa/libcapsa/internal/virtio/net"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vsock"
 )
@@ -39,8 +41,10 @@ type machine struct {
 	disks       []*disk        // in the order of cfg.Disks
 	shares      []*fuse.Server // in the order of cfg.Shares
 	console     *console.Device
-	balloon     *balloon.Device // nil: there is none
-	vsock       *vsock.Host     // nil: there are no sockets
+	balloon     *balloon.Device  // nil: there is none
+	vsock       *vsock.Host      // nil: there are no sockets
+	net         *netdev.Device   // nil: there is no network
+	gateway     *gateway.Gateway // behind net
 	consoleIn   meter
 	power       *legacy.Power
 	// Both writers that may carry the kernel's last words.

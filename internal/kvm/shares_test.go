@@ -88,7 +88,7 @@ func TestShareRequests(t *testing.T) {
 	require.Equal(t, "0"+"04"+string(rune('0'+unix.ENOENT)), out.String())
 
 	stats := deviceNamed(t, m.Stats(), "share 1")
-	require.Equal(t, uint32(26), uint32(stats.VirtioID))
+	require.Equal(t, uint32(26), stats.VirtioID)
 	require.Equal(t, uint64(3), stats.Requests)
 	require.Equal(t, map[string]uint64{"INIT": 1, "LOOKUP": 2}, stats.Share.Calls)
 	require.Equal(t, map[string]uint64{"ENOENT": 1}, stats.Share.Replies)

@@ -21,6 +21,8 @@ const (
 	FeatureShare         Feature = "share"          // shared directories
 	FeatureBalloon       Feature = "balloon"        // SetMemoryTarget, and free memory goes back to the host
 	FeatureVsock         Feature = "vsock"          // sockets between guest and host
+	FeatureNetwork       Feature = "network"        // a network in user space: NetworkUser
+	FeatureNetworkNAT    Feature = "network-nat"    // the platform's network: NetworkNAT
 )
 
 // Needs lists the features without which a machine cannot be what c says.
@@ -34,6 +36,12 @@ func (c Config) Needs() []Feature {
 	}
 	if c.Vsock.Enabled() {
 		needs = append(needs, FeatureVsock)
+	}
+	switch c.Network.Mode {
+	case NetworkUser:
+		needs = append(needs, FeatureNetwork)
+	case NetworkNAT:
+		needs = append(needs, FeatureNetworkNAT)
 	}
 	return needs
 }

@@ -60,6 +60,7 @@ type Config struct {
 	Shares  []Share // directories of the host, in the order in which the guest finds them
 	Balloon BalloonConfig
 	Vsock   VsockConfig
+	Network NetworkConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
 
@@ -92,8 +93,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// WithDefaults returns c with the zero fields of the console replaced by their
-// defaults. CPUs and Memory have none: 0 is an error.
+// WithDefaults returns c with the zero fields of the console and of the network
+// replaced by their defaults. CPUs and Memory have none: 0 is an error.
 func (c Config) WithDefaults() Config {
 	c = c.Clone()
 	if c.Console.RingSize == 0 {
@@ -105,6 +106,7 @@ func (c Config) WithDefaults() Config {
 	if c.Console.Rows == 0 {
 		c.Console.Rows = DefaultRows
 	}
+	c.Network = c.Network.WithDefaults()
 	return c
 }
 
@@ -124,5 +126,6 @@ func (c Config) Clone() Config {
 		c.Shares[i] = c.Shares[i].clone()
 	}
 	c.Vsock.Ports = slices.Clone(c.Vsock.Ports)
+	c.Network = c.Network.clone()
 	return c
 }

@@ -31,6 +31,7 @@ const MaxConfigJSON = 1 << 20
 //	  "shares": [{"tag": "src", "path": "/home/me/src", "read_only": true}], // see shareJSON
 //	  "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}, // see balloonJSON
 //	  "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"}]}, // see vsockJSON
+//	  "network": {"mode": "user", "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80}]}, // see networkJSON
 //	  "timeout_ms": 60000,
 //	  "backend": "kvm",
 //	  "isolation": "process", // or "none"
@@ -51,6 +52,7 @@ type configJSON struct {
 	Shares    []shareJSON  `json:"shares,omitempty"`
 	Balloon   *balloonJSON `json:"balloon,omitempty"`
 	Vsock     *vsockJSON   `json:"vsock,omitempty"`
+	Network   *networkJSON `json:"network,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
 	Isolation *Isolation   `json:"isolation,omitempty"`
@@ -110,6 +112,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Shares:  encodeShares(c.Shares, &p),
 		Balloon: encodeBalloon(c.Balloon),
 		Vsock:   encodeVsock(c.Vsock, &p),
+		Network: encodeNetwork(c.Network, &p),
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
@@ -204,6 +207,7 @@ func (in *configJSON) apply(c *Config) error {
 	in.Balloon.apply(&c.Balloon)
 	in.Vsock.apply(&c.Vsock)
 	var p Problems
+	in.Network.apply(&c.Network, &p)
 	if m := in.MemoryMiB; m != nil {
 		if *m > MaxMemory/MiB { // also keeps the product from wrapping
 			p.add("memory_mib", "", "%d is too much; at most %d are possible", *m, uint64(MaxMemory)/MiB)
@@ -232,17 +236,20 @@ func give[T any](to *T, from *T) {
 // a path, and "disks[]" is every object in the list "disks". encoding/json would
 // take keys in any case and the last of several.
 var schema = map[string][]string{
-	"":                keysOf(reflect.TypeFor[configJSON]()),
-	"boot":            keysOf(reflect.TypeFor[bootJSON]()),
-	"console":         keysOf(reflect.TypeFor[consoleJSON]()),
-	"balloon":         keysOf(reflect.TypeFor[balloonJSON]()),
-	"vsock":           keysOf(reflect.TypeFor[vsockJSON]()),
-	"vsock.ports[]":   keysOf(reflect.TypeFor[vsockPortJSON]()),
-	"shares[]":        keysOf(reflect.TypeFor[shareJSON]()),
-	"shares[].uids[]": keysOf(reflect.TypeFor[IDRange]()),
-	"shares[].gids[]": keysOf(reflect.TypeFor[IDRange]()),
-	"disks[]":         keysOf(reflect.TypeFor[diskJSON]()),
-	"disks[].limit":   keysOf(reflect.TypeFor[diskLimitJSON]()),
+	"":                   keysOf(reflect.TypeFor[configJSON]()),
+	"boot":               keysOf(reflect.TypeFor[bootJSON]()),
+	"console":            keysOf(reflect.TypeFor[consoleJSON]()),
+	"balloon":            keysOf(reflect.TypeFor[balloonJSON]()),
+	"vsock":              keysOf(reflect.TypeFor[vsockJSON]()),
+	"vsock.ports[]":      keysOf(reflect.TypeFor[vsockPortJSON]()),
+	"network":            keysOf(reflect.TypeFor[networkJSON]()),
+	"network.hosts[]":    keysOf(reflect.TypeFor[hostNameJSON]()),
+	"network.forwards[]": keysOf(reflect.TypeFor[forwardJSON]()),
+	"shares[]":           keysOf(reflect.TypeFor[shareJSON]()),
+	"shares[].uids[]":    keysOf(reflect.TypeFor[IDRange]()),
+	"shares[].gids[]":    keysOf(reflect.TypeFor[IDRange]()),
+	"disks[]":            keysOf(reflect.TypeFor[diskJSON]()),
+	"disks[].limit":      keysOf(reflect.TypeFor[diskLimitJSON]()),
 }
 
 func keysOf(t reflect.Type) (keys []string) {

@@ -2,6 +2,7 @@ package vm_test
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,12 @@ const fullJSON = `{
     {"port": 1024, "mode": "listen", "path": "/run/web.sock"},
     {"port": 9, "mode": "connect", "path": "/run/log.sock", "type": "seqpacket"}
   ]},
+  "network": {"mode": "user", "mac": "02:00:5e:10:00:01", "mtu": 9000, "ipv4": "10.0.3.0/24", "guest": "10.0.3.9", "gateway": "10.0.3.1",
+    "ipv6": "fd00:1::/64", "hostname": "web", "dns": ["192.0.2.53:53", "[2001:db8::53]:5353"], "search": ["example.com"],
+    "hosts": [{"name": "db.example.com", "addresses": ["192.0.2.7"]}], "policy": {"default":"deny-all","rules":[{"action":"allow","any":true}]},
+    "host_access": true, "link_down": true,
+    "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80}, {"protocol": "udp", "guest_port": 53},
+      {"protocol": "tcp", "path": "/run/web.sock", "guest_port": 80}]},
   "timeout_ms": 1500,
   "backend": "kvm"
 }`
@@ -64,6 +71,18 @@ func fullConfig() vm.Config {
 			{Port: 1024, Path: "/run/web.sock", Mode: vm.VsockListen},
 			{Port: 9, Path: "/run/log.sock", Mode: vm.VsockConnect, Type: vm.VsockSeqPacket},
 		}},
+		Network: vm.NetworkConfig{
+			Mode: vm.NetworkUser, MAC: "02:00:5e:10:00:01", MTU: 9000, IPv4: prefix("10.0.3.0/24"), Guest: addr("10.0.3.9"),
+			Gateway: addr("10.0.3.1"), IPv6: prefix("fd00:1::/64"), Hostname: "web",
+			DNS: []netip.AddrPort{addrPort("192.0.2.53:53"), addrPort("[2001:db8::53]:5353")}, Search: []string{"example.com"},
+			Hosts:      []vm.HostName{{Name: "db.example.com", Addrs: []netip.Addr{addr("192.0.2.7")}}},
+			Policy:     json.RawMessage(`{"default":"deny-all","rules":[{"action":"allow","any":true}]}`),
+			HostAccess: true, LinkDown: true,
+			Forwards: []vm.Forward{
+				{Protocol: vm.ForwardTCP, Host: addrPort("127.0.0.1:8080"), Guest: 80}, {Protocol: vm.ForwardUDP, Guest: 53},
+				{Protocol: vm.ForwardTCP, Path: "/run/web.sock", Guest: 80},
+			},
+		},
 		Timeout: 1500 * time.Millisecond,
 		Backend: "kvm",
 	}

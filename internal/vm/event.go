@@ -15,8 +15,8 @@ const (
 	EventExited      EventType = 3  // the machine ended; Event.Exit; the last event of a machine
 	EventExecExited  EventType = 4  // a program run in the guest ended
 	EventConsoleData EventType = 5  // there is new console output; at most one such event is queued
-	EventPortBound   EventType = 6  // a forwarded port listens
-	EventPolicyDeny  EventType = 7  // the network policy refused a connection
+	EventPortBound   EventType = 6  // a forwarded port listens; Event.Forward, Event.Message
+	EventPolicyDeny  EventType = 7  // the network policy refused a flow or a name; Event.Message
 	EventOOM         EventType = 8  // the guest's kernel killed a process for want of memory; Event.Message
 	EventLog         EventType = 9  // something a person may want to know; Event.Message
 	EventLost        EventType = 10 // Event.Lost events were dropped because nobody fetched them
@@ -45,8 +45,9 @@ type Event struct {
 	Time      time.Time // when, by the host's clock; filled in by the receiver if zero
 	State     State     // EventState
 	Exit      *Exit     // EventExited; not to be written to
-	Component string    // EventLog, EventDiskError: the part that speaks
-	Message   string    // EventOOM, EventLog, EventPolicyDeny, EventDiskError
+	Component string    // EventLog, EventDiskError, EventPolicyDeny: the part that speaks
+	Message   string    // EventOOM, EventLog, EventPortBound, EventPolicyDeny, EventDiskError
 	Disk      int       // EventDiskError: index into Config.Disks
+	Forward   *Forward  // EventPortBound; not to be written to
 	Lost      uint64    // EventLost: how many
 }

@@ -32,6 +32,7 @@ type DeviceStats struct {
 	Disk  *DiskStats  `json:"disk,omitempty"`  // of disks only
 	Vsock *VsockStats `json:"vsock,omitempty"` // of the socket device only
 	Share *ShareStats `json:"share,omitempty"` // of shares only
+	Net   *NetStats   `json:"net,omitempty"`   // of the network device only
 }
 
 // DiskStats are the counters that only disks have.

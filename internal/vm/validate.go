@@ -74,6 +74,7 @@ func (c Config) Check() Problems {
 	p.rootArg(c)
 	p.Shares(c.Shares)
 	p.Vsock(c.Vsock)
+	p.Network(c.Network)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
 	p.Isolation(c.Isolation)

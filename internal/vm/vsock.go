@@ -109,20 +109,27 @@ func (p *Problems) VsockPort(i int, v VsockPort) {
 	if v.Port > MaxVsockPort {
 		p.add(field("port"), "", "%d names no port", v.Port)
 	}
-	switch {
-	case v.Path == "":
+	if v.Path == "" {
 		p.add(field("path"), "set the path of a unix socket", "no path is given")
-	case len(v.Path) > MaxSocketPathSize:
-		p.add(field("path"), "", "the path is %d bytes long; unix sockets have at most %d", len(v.Path), MaxSocketPathSize)
-	case v.Path[0] == '@':
-		p.add(field("path"), `write "./@..." for a file of that name`, "%q would be a name without a file", v.Path)
-	default:
-		p.path(field("path"), v.Path)
+	} else {
+		p.socketPath(field("path"), v.Path)
 	}
 	if v.Mode != VsockListen && v.Mode != VsockConnect {
 		p.add(field("mode"), `"listen" and "connect" are`, "%q is not known", string(v.Mode))
 	}
 	v.Type.check(field("type"), p)
+}
+
+// socketPath checks the path of a unix socket.
+func (p *Problems) socketPath(field, path string) {
+	switch {
+	case len(path) > MaxSocketPathSize:
+		p.add(field, "", "the path is %d bytes long; unix sockets have at most %d", len(path), MaxSocketPathSize)
+	case path[0] == '@':
+		p.add(field, `write "./@..." for a file of that name`, "%q would be a name without a file", path)
+	default:
+		p.path(field, path)
+	}
 }
 
 // Vsock checks Config.Vsock, each port by itself and all together.

@@ -23,7 +23,7 @@ type Fake struct {
 	Caps vm.Capabilities
 
 	// Faults to inject; each is returned by the call of that name.
-	CapabilitiesErr, NewErr, StartErr, PauseErr, ResumeErr, PowerButtonErr, ResizeErr, MemoryTargetErr, CloseErr error
+	CapabilitiesErr, NewErr, StartErr, PauseErr, ResumeErr, PowerButtonErr, ResizeErr, MemoryTargetErr, ForwardErr, CloseErr error
 
 	live atomic.Int64
 }
@@ -81,7 +81,7 @@ func NewFake() *Fake {
 			Features: map[vm.Feature]bool{
 				vm.FeatureBootLinux: true, vm.FeatureConsole: true, vm.FeatureConsoleResize: true,
 				vm.FeatureEarlyConsole: true, vm.FeaturePause: true, vm.FeaturePowerButton: true,
-				vm.FeatureDisk: true, vm.FeatureBalloon: true,
+				vm.FeatureDisk: true, vm.FeatureBalloon: true, vm.FeatureNetwork: true,
 			},
 			Detail: map[string]string{"guests": "Go functions"},
 		},
@@ -141,6 +141,9 @@ func (f *Fake) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 		return nil, f.NewErr
 	}
 	if err := cfg.ValidateFor(f.Name(), f.Caps); err != nil {
+		return nil, err
+	}
+	if err := f.Caps.Lacks(cfg, "new machine", f.Name()); err != nil {
 		return nil, err
 	}
 	program, ok := f.Programs[cfg.Boot.Kernel]

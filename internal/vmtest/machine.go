@@ -34,6 +34,7 @@ type machine struct {
 	stats    vm.DeviceStats
 	size     [2]uint16 // of the console; guarded by mu
 	target   uint64    // of memory, bytes; guarded by mu
+	network  network   // guarded by mu
 
 	release sync.Once
 }
@@ -49,6 +50,7 @@ func newMachine(f *Fake, cfg vm.Config, host vm.Host, program Program) *machine 
 	}
 	m.stats.Name = "console"
 	m.target = m.cfg.Memory
+	m.network.init(m.cfg.Network)
 	m.size = [2]uint16{m.cfg.Console.Cols, m.cfg.Console.Rows}
 	close(m.resumed)
 	if host.Input != nil {
@@ -248,6 +250,9 @@ func (m *machine) Stats() vm.Stats {
 	}
 	if !m.cfg.Balloon.Off { // a guest that is asked obeys at once
 		stats.Balloon = &vm.BalloonStats{Driver: true, Target: m.target, Current: m.target}
+	}
+	if m.cfg.Network.Enabled() {
+		stats.Devices = append(stats.Devices, vm.DeviceStats{Name: "network", Net: &vm.NetStats{Link: m.network.link}})
 	}
 	if !m.state.Final() {
 		stats.Resident = m.target

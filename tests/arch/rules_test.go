@@ -72,6 +72,7 @@ var rules = []rule{
 	{folder: "internal/net", own: []string{"internal/safe"}, third: []string{
 		sys, "gvisor.dev/gvisor",
 	}},
+	{folder: "internal/net/gateway", own: []string{"internal/net", "internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "internal/net/ether", alone: true},
 	{folder: "internal/net/dns", own: []string{"internal/net/policy.", "internal/safe"}, third: []string{"golang.org/x/net/dns/dnsmessage"}, alone: true},
 	{folder: "internal/net/arp", own: []string{"internal/net/ether"}, alone: true},
@@ -81,6 +82,7 @@ var rules = []rule{
 	{folder: "internal/net/link", alone: true},
 	{folder: "internal/net/pcap", own: []string{"internal/net/link", "internal/safe"}},
 	{folder: "internal/net/shaper", alone: true},
+	{folder: "internal/net/frame", own: []string{"internal/net/link"}},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},

@@ -125,6 +125,15 @@ pub const CAPSA_ISOLATION_JAIL_OFF: u32 = 2;
 
 pub const CAPSA_VSOCK_SEQPACKET: u32 = 1;
 
+pub const CAPSA_NETWORK_NONE: u32 = 0;
+pub const CAPSA_NETWORK_USER: u32 = 1;
+pub const CAPSA_NETWORK_NAT: u32 = 2;
+pub const CAPSA_NETWORK_NO_IPV6: u32 = 1;
+pub const CAPSA_NETWORK_HOST_ACCESS: u32 = 2;
+pub const CAPSA_NETWORK_LINK_DOWN: u32 = 4;
+pub const CAPSA_FORWARD_TCP: u32 = 0;
+pub const CAPSA_FORWARD_UDP: u32 = 1;
+
 /// A structure of the ABI: its first field is its size, and `INIT` is the header's initialiser.
 macro_rules! sized {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $value:expr),* $(,)? }) => {
@@ -196,6 +205,55 @@ sized!(
 sized!(
     /// How memory that the guest does without goes back to the host.
     capsa_balloon_options { flags: u32 = 0 }
+);
+/// A static name of a machine's network.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct capsa_host_name {
+    pub name: *const c_char,
+    pub address: *const c_char,
+}
+
+sized!(
+    /// The guest's network.
+    capsa_network_options {
+        mode: u32 = 0,
+        flags: u32 = 0,
+        mtu: u32 = 0,
+        mac: *const c_char = core::ptr::null(),
+        ipv4: *const c_char = core::ptr::null(),
+        guest: *const c_char = core::ptr::null(),
+        gateway: *const c_char = core::ptr::null(),
+        ipv6: *const c_char = core::ptr::null(),
+        hostname: *const c_char = core::ptr::null(),
+        dns: *const *const c_char = core::ptr::null(),
+        n_dns: usize = 0,
+        search: *const *const c_char = core::ptr::null(),
+        n_search: usize = 0,
+        hosts: *const capsa_host_name = core::ptr::null(),
+        n_hosts: usize = 0,
+    }
+);
+sized!(
+    /// A port of the guest that the host's side reaches.
+    capsa_forward_options {
+        protocol: u32 = 0,
+        host: *const c_char = core::ptr::null(),
+        path: *const c_char = core::ptr::null(),
+        host_port: u16 = 0,
+        guest_port: u16 = 0,
+        reserved: u32 = 0,
+    }
+);
+sized!(
+    /// A forwarded port as it is.
+    capsa_forward_info {
+        id: u32 = 0,
+        protocol: u32 = 0,
+        host_port: u16 = 0,
+        guest_port: u16 = 0,
+        host: [c_char; 112] = [0; 112],
+    }
 );
 sized!(
     /// How long each stage of a stop may take, in milliseconds.
@@ -360,6 +418,22 @@ extern "C" {
         flags: u32,
         err: Err,
     ) -> capsa_status;
+    pub fn capsa_builder_set_network(
+        b: *mut capsa_builder,
+        options: *const capsa_network_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_set_policy_json(
+        b: *mut capsa_builder,
+        json: *const c_char,
+        len: usize,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_add_forward(
+        b: *mut capsa_builder,
+        options: *const capsa_forward_options,
+        err: Err,
+    ) -> capsa_status;
     pub fn capsa_builder_to_json(b: *mut capsa_builder, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_builder_from_json(
         json: *const c_char,
@@ -414,6 +488,16 @@ extern "C" {
         err: Err,
     ) -> capsa_status;
     pub fn capsa_vm_vsock_unlisten(vm: *mut capsa_vm, port: u32, err: Err) -> capsa_status;
+    pub fn capsa_vm_add_forward(
+        vm: *mut capsa_vm,
+        options: *const capsa_forward_options,
+        info: *mut capsa_forward_info,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_remove_forward(vm: *mut capsa_vm, id: u32, err: Err) -> capsa_status;
+    pub fn capsa_vm_forwards_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
+    pub fn capsa_vm_set_policy_json(vm: *mut capsa_vm, json: *const c_char, len: usize, err: Err) -> capsa_status;
+    pub fn capsa_vm_set_link(vm: *mut capsa_vm, up: c_int, err: Err) -> capsa_status;
     pub fn capsa_vm_state(vm: *mut capsa_vm, state: *mut u32, err: Err) -> capsa_status;
     pub fn capsa_vm_stats_json(vm: *mut capsa_vm, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_vm_stats(vm: *mut capsa_vm, stats: *mut capsa_stats, err: Err) -> capsa_status;

@@ -1,0 +1,295 @@
+package nat
+
+import (
+	"container/list"
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libcapsa/libcapsa/internal/net/frame"
+	"github.com/libcapsa/libcapsa/internal/net/link"
+	"github.com/libcapsa/libcapsa/internal/net/policy"
+)
+
+// session is one UDP or ping flow of the guest, with a connected socket: the kernel
+// lets nobody else's datagrams in. Those of forwarded ports share the port's
+// socket.
+type session struct {
+	e       *Engine
+	key     sessionKey
+	counts  *flowCounts
+	asked   policy.Flow    // guarded by datagrams.mu
+	verdict policy.Verdict // when it was opened
+	sock    *socket
+	forward *Forward // nil: outbound
+	client  netip.AddrPort
+
+	place   *list.Element // guarded by datagrams.mu
+	stamp   int64         // used when it was last moved; guarded by datagrams.mu
+	used    atomic.Int64  // Unix time in nanoseconds of the last datagram
+	replied atomic.Bool
+	ended   atomic.Bool
+
+	fromGuest, toGuest atomic.Uint64
+
+	// Of the goroutine of Send.
+	pieces  [][]byte
+	sent    bool
+	sending func(fd uintptr) bool
+}
+
+func (s *session) touch() { s.used.Store(time.Now().UnixNano()) }
+
+func (s *session) timeout() time.Duration {
+	switch {
+	case s.key.proto != frame.UDP:
+		return pingTimeout
+	case !s.replied.Load():
+		return unrepliedTimeout
+	case s.key.remote.Port() == portDNS:
+		return dnsTimeout
+	}
+	return repliedTimeout
+}
+
+// end closes the socket, at once, so that a flood of sessions does not pile up
+// descriptors. That ends the goroutine, which is not waited for.
+func (s *session) end() {
+	if s.ended.Swap(true) {
+		return
+	}
+	if s.sock != nil {
+		_ = s.sock.file.Close()
+	}
+	if s.forward != nil {
+		s.forward.forget(s)
+	}
+	up, down := s.fromGuest.Load(), s.toGuest.Load()
+	s.counts.fromGuest.Add(up)
+	s.counts.toGuest.Add(down)
+	s.e.observer.say(Event{Kind: Closed, Flow: s.asked, Verdict: s.verdict, FromGuest: up, ToGuest: down})
+}
+
+// openSession decides about a new flow and opens its socket. It answers the guest
+// if there will be none.
+func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
+	c, protocol := &e.counts.udp, policy.UDP
+	if key.proto != frame.UDP {
+		c, protocol = &e.counts.ping, policy.ICMP
+	}
+	s := &session{e: e, key: key, counts: c}
+	s.asked = policy.Flow{Protocol: protocol, Src: key.guest, Dst: key.remote}
+	s.verdict = e.cfg.Policy.Flow(s.asked)
+	refuse := func(why unreachable) *session {
+		e.unreachable(why, key.guest.Addr(), key.remote.Addr(), key.proto, q, size, 0)
+		return nil
+	}
+	if s.verdict.Action != policy.Allow {
+		e.denied(c, s.asked, s.verdict)
+		if s.verdict.Action == policy.Reject {
+			return refuse(prohibited)
+		}
+		return nil
+	}
+	s.asked.Names = s.verdict.Names
+	sock, err := dialSocket(key.proto, e.dialled(s.verdict.Dst))
+	if err != nil {
+		c.failed.Add(1)
+		e.observer.say(Event{Kind: Failed, Flow: s.asked, Verdict: s.verdict, Err: err})
+		if _, why, told := failure(err); told {
+			return refuse(why)
+		}
+		return nil
+	}
+	s.sock = sock
+	s.sending = s.trySend
+	if !e.datagrams.add(s) {
+		_ = sock.file.Close()
+		return nil
+	}
+	if !e.start("nat datagrams", s.run) {
+		e.datagrams.remove(s)
+		return nil
+	}
+	c.opened.Add(1)
+	e.observer.say(Event{Kind: Opened, Flow: s.asked, Verdict: s.verdict})
+	if s.verdict.Generation != e.cfg.Policy.Generation() {
+		e.datagrams.reevaluate()
+	}
+	return s
+}
+
+// send sends one datagram, whose bytes may lie in guest memory. What the socket has
+// no room for is lost, as on any way.
+func (s *session) send(pieces [][]byte) {
+	n := 0
+	for _, b := range pieces {
+		n += len(b)
+	}
+	s.touch()
+	s.pieces = pieces
+	if s.forward != nil {
+		s.replied.Store(true)
+		s.sent = s.forward.sendTo(s.client, pieces)
+	} else if err := s.sock.raw.Write(s.sending); err != nil {
+		s.sent = false
+	}
+	s.pieces = nil
+	if s.sent {
+		s.fromGuest.Add(uint64(n))
+	}
+}
+
+// trySend does not block. An error that came back for an earlier datagram is
+// reported to the next one, which is then sent again.
+func (s *session) trySend(fd uintptr) bool {
+	for range 2 {
+		var err error
+		if len(s.pieces) == 1 {
+			_, err = unix.SendmsgN(int(fd), s.pieces[0], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		} else {
+			_, err = unix.SendmsgBuffers(int(fd), s.pieces, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		}
+		if s.sent = err == nil; s.sent || err == unix.EAGAIN {
+			break
+		}
+	}
+	return true
+}
+
+// incomingBatch is how many datagrams are handed to the guest at once.
+const incomingBatch = 16
+
+// incoming are datagrams from one socket. A session holds none while it waits.
+type incoming struct {
+	buf    [incomingBatch][]byte
+	size   [incomingBatch]int
+	n      int
+	frames []link.Frame
+}
+
+var incomings = sync.Pool{New: func() any {
+	in := new(incoming)
+	all := make([]byte, incomingBatch*(udpRoom+65536))
+	for i := range in.buf {
+		in.buf[i] = all[i*(udpRoom+65536) : (i+1)*(udpRoom+65536)]
+	}
+	return in
+}}
+
+// maxFailures is how many errors in a row, without one that was queued or a
+// datagram in between, end a session.
+const maxFailures = 8
+
+// run carries datagrams to the guest until the session ends.
+func (s *session) run() {
+	defer s.e.datagrams.remove(s)
+	room := udpRoom
+	if s.key.proto != frame.UDP {
+		room = headroom
+	}
+	var in *incoming
+	var failed error
+	var queued []sentError
+	step := func(fd uintptr) bool {
+		in = incomings.Get().(*incoming)
+		in.n, failed, queued = 0, nil, nil
+		for in.n < incomingBatch {
+			n, _, err := unix.Recvfrom(int(fd), in.buf[in.n][room:], unix.MSG_DONTWAIT)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				failed = err
+				break
+			}
+			in.size[in.n] = room + n
+			in.n++
+		}
+		if failed == unix.EAGAIN {
+			failed = nil
+			if in.n == 0 {
+				incomings.Put(in)
+				return false
+			}
+		}
+		if failed != nil {
+			queued = s.sock.errors(int(fd))
+		}
+		return true
+	}
+	for failures := 0; failures < maxFailures; {
+		if s.sock.raw.Read(step) != nil {
+			return
+		}
+		if in.n > 0 {
+			s.deliver(in)
+		}
+		incomings.Put(in)
+		for _, q := range queued {
+			s.e.unreachable(q.why, s.key.guest.Addr(), s.key.remote.Addr(), s.key.proto, s.quote(), 8, q.mtu)
+		}
+		if failures++; failed == nil || len(queued) > 0 {
+			failures = 0
+		}
+	}
+}
+
+// quote is the header of what the guest sent.
+func (s *session) quote() (q [8]byte) {
+	if s.key.proto == frame.UDP {
+		binary.BigEndian.PutUint16(q[0:], s.key.guest.Port())
+		binary.BigEndian.PutUint16(q[2:], s.key.remote.Port())
+		binary.BigEndian.PutUint16(q[4:], 8)
+		return q
+	}
+	q[0] = 8
+	if s.key.proto == frame.ICMPv6 {
+		q[0] = 128
+	}
+	binary.BigEndian.PutUint16(q[4:], s.key.guest.Port())
+	return q
+}
+
+// deliver hands datagrams to the guest.
+func (s *session) deliver(in *incoming) {
+	in.frames = in.frames[:0]
+	total := 0
+	for i := range in.n {
+		b := in.buf[i][:in.size[i]]
+		if s.key.proto == frame.UDP {
+			if len(b)-headroom > mostL4(s.key.guest.Addr()) {
+				continue
+			}
+			total += len(b) - udpRoom
+			udpHeader(b, s.key.remote.Port(), s.key.guest.Port())
+			in.frames = s.e.build.packet(in.frames, b, frame.UDP, 6, s.key.remote.Addr(), s.key.guest.Addr(), s.e.fragID.Add(1))
+		} else if s.goodEcho(b[headroom:]) {
+			total += len(b) - headroom
+			binary.BigEndian.PutUint16(b[headroom+4:], s.key.guest.Port())
+			in.frames = s.e.build.packet(in.frames, b, s.key.proto, 2, s.key.remote.Addr(), s.key.guest.Addr(), s.e.fragID.Add(1))
+		}
+	}
+	s.touch()
+	if s.forward == nil {
+		s.replied.Store(true)
+	}
+	s.toGuest.Add(uint64(total))
+	s.e.out.raw(in.frames...)
+	clear(in.frames)
+}
+
+// goodEcho: an echo reply (RFC 792, RFC 4443 section 4.2).
+func (s *session) goodEcho(b []byte) bool {
+	if len(b) < 8 || len(b) > mostL4(s.key.guest.Addr()) {
+		return false
+	}
+	if s.key.proto == frame.ICMPv4 {
+		return b[0] == 0
+	}
+	return b[0] == 129
+}
