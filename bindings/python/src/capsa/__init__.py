@@ -18,7 +18,8 @@ from .builder import Builder, ConsoleOptions, boot
 from .console import Console, Pattern
 from .disk import Disk
 from .enums import (
-    Balloon, Cause, DiskFormat, EventType, Isolation, Jail, ShareCache, ShareOwner, ShareXattr, Stage, State,
+    Balloon, Cause, DiskFormat, EventType, ForwardProtocol, Isolation, Jail, NetworkMode, ShareCache, ShareOwner,
+    ShareXattr, Stage, State,
 )
 from .errors import (
     BootError, CallCancelledError, CallInterruptedError, CallTimeoutError, CapsaError, ClosedError, CommandError,
@@ -27,6 +28,7 @@ from .errors import (
     ResetError, StateError, SystemCallError, UnavailableError, UnsupportedError, VMMDiedError,
 )
 from .library import abi_version, doctor, has, metrics, status_name, version, version_number
+from .network import Forward, Network, OpenForward
 from .records import Completed, DeviceStats, Event, ExitInfo, Match, Stats, StopOutcome
 from .share import IDRange, Share
 from .vm import VM
@@ -38,10 +40,10 @@ __all__ = [
     "Balloon", "BootError", "Builder", "CallCancelledError", "CallInterruptedError", "CallTimeoutError", "Cancel",
     "CapsaError", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console", "ConsoleOptions",
     "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "FailedError", "ForkedError",
-    "GuestError", "HandleError", "IDRange", "InternalError", "InvalidArgumentError", "Isolation", "Jail",
-    "LibraryError", "LimitError", "Match", "NoMemoryError", "NotFoundError", "Pattern", "PermissionDeniedError",
-    "Problem", "ProtocolError", "RefusedError", "ResetError", "Share", "ShareCache", "ShareOwner", "ShareXattr",
-    "Stage", "State", "StateError", "Stats", "StopOutcome", "SystemCallError", "UnavailableError", "UnsupportedError",
-    "VM", "VMMDiedError", "VsockListener", "VsockStream", "abi_version", "boot", "doctor", "has", "metrics",
-    "status_name", "version", "version_number",
+    "Forward", "ForwardProtocol", "GuestError", "HandleError", "IDRange", "InternalError", "InvalidArgumentError",
+    "Isolation", "Jail", "LibraryError", "LimitError", "Match", "Network", "NetworkMode", "NoMemoryError",
+    "NotFoundError", "OpenForward", "Pattern", "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError",
+    "ResetError", "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats",
+    "StopOutcome", "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener",
+    "VsockStream", "abi_version", "boot", "doctor", "has", "metrics", "status_name", "version", "version_number",
 ]

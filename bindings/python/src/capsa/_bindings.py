@@ -85,6 +85,14 @@ CAPSA_SHARE_XATTR_ALL = 2
 CAPSA_BALLOON_OFF = 1
 CAPSA_BALLOON_NO_REPORTING = 2
 CAPSA_BALLOON_NO_DEFLATE_ON_OOM = 4
+CAPSA_NETWORK_NONE = 0
+CAPSA_NETWORK_USER = 1
+CAPSA_NETWORK_NAT = 2
+CAPSA_NETWORK_NO_IPV6 = 1
+CAPSA_NETWORK_HOST_ACCESS = 2
+CAPSA_NETWORK_LINK_DOWN = 4
+CAPSA_FORWARD_TCP = 0
+CAPSA_FORWARD_UDP = 1
 CAPSA_PATTERN_LITERAL = 1
 CAPSA_PATTERN_REGEX = 2
 CAPSA_EVENT_STATE = 1
@@ -283,6 +291,111 @@ class capsa_balloon_options(ctypes.Structure):
 
     @classmethod
     def init(cls) -> capsa_balloon_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_host_name(ctypes.Structure):
+    """struct capsa_host_name"""
+
+    name: Optional[bytes]
+    address: Optional[bytes]
+    _fields_ = [
+        ("name", c_char_p),
+        ("address", c_char_p),
+    ]
+
+
+class capsa_network_options(ctypes.Structure):
+    """struct capsa_network_options"""
+
+    size: int
+    mode: int
+    flags: int
+    mtu: int
+    mac: Optional[bytes]
+    ipv4: Optional[bytes]
+    guest: Optional[bytes]
+    gateway: Optional[bytes]
+    ipv6: Optional[bytes]
+    hostname: Optional[bytes]
+    dns: Any
+    n_dns: int
+    search: Any
+    n_search: int
+    hosts: Any
+    n_hosts: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("mode", c_uint32),
+        ("flags", c_uint32),
+        ("mtu", c_uint32),
+        ("mac", c_char_p),
+        ("ipv4", c_char_p),
+        ("guest", c_char_p),
+        ("gateway", c_char_p),
+        ("ipv6", c_char_p),
+        ("hostname", c_char_p),
+        ("dns", POINTER(c_char_p)),
+        ("n_dns", c_size_t),
+        ("search", POINTER(c_char_p)),
+        ("n_search", c_size_t),
+        ("hosts", POINTER(capsa_host_name)),
+        ("n_hosts", c_size_t),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_network_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_forward_options(ctypes.Structure):
+    """struct capsa_forward_options"""
+
+    size: int
+    protocol: int
+    host: Optional[bytes]
+    path: Optional[bytes]
+    host_port: int
+    guest_port: int
+    reserved: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("protocol", c_uint32),
+        ("host", c_char_p),
+        ("path", c_char_p),
+        ("host_port", c_uint16),
+        ("guest_port", c_uint16),
+        ("reserved", c_uint32),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_forward_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_forward_info(ctypes.Structure):
+    """struct capsa_forward_info"""
+
+    size: int
+    id: int
+    protocol: int
+    host_port: int
+    guest_port: int
+    host: bytes
+    _fields_ = [
+        ("size", c_uint32),
+        ("id", c_uint32),
+        ("protocol", c_uint32),
+        ("host_port", c_uint16),
+        ("guest_port", c_uint16),
+        ("host", c_char * 112),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_forward_info:
         """As the header's _INIT macro."""
         return cls(ctypes.sizeof(cls))
 
@@ -553,6 +666,9 @@ class Functions:
     capsa_builder_set_vsock: Callable[..., int]
     capsa_builder_vsock_listen: Callable[..., int]
     capsa_builder_vsock_connect: Callable[..., int]
+    capsa_builder_set_network: Callable[..., int]
+    capsa_builder_set_policy_json: Callable[..., int]
+    capsa_builder_add_forward: Callable[..., int]
     capsa_builder_to_json: Callable[..., int]
     capsa_builder_from_json: Callable[..., int]
     capsa_builder_build: Callable[..., int]
@@ -568,6 +684,11 @@ class Functions:
     capsa_vm_vsock_connect: Callable[..., int]
     capsa_vm_vsock_listen: Callable[..., int]
     capsa_vm_vsock_unlisten: Callable[..., int]
+    capsa_vm_add_forward: Callable[..., int]
+    capsa_vm_remove_forward: Callable[..., int]
+    capsa_vm_forwards_json: Callable[..., int]
+    capsa_vm_set_policy_json: Callable[..., int]
+    capsa_vm_set_link: Callable[..., int]
     capsa_vm_state: Callable[..., int]
     capsa_vm_stats_json: Callable[..., int]
     capsa_vm_stats: Callable[..., int]
@@ -753,6 +874,18 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
         c_int32,
         (POINTER(capsa_builder), c_uint32, c_char_p, c_uint32, POINTER(POINTER(capsa_error)),),
     ),
+    "capsa_builder_set_network": (
+        c_int32,
+        (POINTER(capsa_builder), POINTER(capsa_network_options), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_policy_json": (
+        c_int32,
+        (POINTER(capsa_builder), c_char_p, c_size_t, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_add_forward": (
+        c_int32,
+        (POINTER(capsa_builder), POINTER(capsa_forward_options), POINTER(POINTER(capsa_error)),),
+    ),
     "capsa_builder_to_json": (
         c_int32,
         (POINTER(capsa_builder), POINTER(c_void_p), POINTER(POINTER(capsa_error)),),
@@ -816,6 +949,27 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "capsa_vm_vsock_unlisten": (
         c_int32,
         (POINTER(capsa_vm), c_uint32, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_add_forward": (
+        c_int32,
+        (POINTER(capsa_vm), POINTER(capsa_forward_options), POINTER(capsa_forward_info),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_remove_forward": (
+        c_int32,
+        (POINTER(capsa_vm), c_uint32, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_forwards_json": (
+        c_int32,
+        (POINTER(capsa_vm), POINTER(c_void_p), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_set_policy_json": (
+        c_int32,
+        (POINTER(capsa_vm), c_char_p, c_size_t, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_set_link": (
+        c_int32,
+        (POINTER(capsa_vm), c_int, POINTER(POINTER(capsa_error)),),
     ),
     "capsa_vm_state": (
         c_int32,

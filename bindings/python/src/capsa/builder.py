@@ -10,7 +10,8 @@ from . import _bindings as c
 from ._ffi import Handle, Path, call, json_from, lib, optional_path, path, string, text_from, unsigned
 from ._wait import milliseconds
 from .disk import Disk
-from .enums import Balloon, Isolation, Jail
+from .enums import Balloon, Isolation, Jail, NetworkMode
+from .network import Forward, Network, Policy, forward as forward_of, policy_text
 from .share import Share
 from .vm import VM
 from .vsock import flags
@@ -64,6 +65,9 @@ class Builder(Handle):
         balloon: Optional[Balloon] = None,
         isolation: Optional[Isolation] = None,
         jail: Optional[Jail] = None,
+        network: Union[Network, bool, None] = None,
+        policy: Optional[Policy] = None,
+        forwards: Iterable[Union[Forward, int]] = (),
         vsock: Optional[bool] = None,
         vsock_listen: Optional[Mapping[int, Path]] = None,
         vsock_connect: Optional[Mapping[int, Path]] = None,
@@ -76,7 +80,8 @@ class Builder(Handle):
         self.args(*args)
         given: Tuple[Tuple[Any, Callable[[Any], Any]], ...] = (
             (cmdline, self.cmdline), (name, self.name), (backend, self.backend), (cpus, self.cpus),
-            (memory_mib, self.memory_mib), (timeout, self.timeout), (balloon, self.balloon), (vsock, self.vsock),
+            (memory_mib, self.memory_mib), (timeout, self.timeout), (balloon, self.balloon), (network, self.network),
+            (policy, self.policy), (vsock, self.vsock),
         )
         for value, method in given:
             if value is not None:
@@ -87,12 +92,14 @@ class Builder(Handle):
             self.disk(disk)
         for tag, share in (shares or {}).items():
             self.share(tag, share)
+        for port in forwards:
+            self.forward(port)
         if console is not None:
             self.console(console.columns, console.rows, console.ring_size)
-        for port, at in (vsock_listen or {}).items():
-            self.vsock_listen(port, at)
-        for port, to in (vsock_connect or {}).items():
-            self.vsock_connect(port, to)
+        for number, at in (vsock_listen or {}).items():
+            self.vsock_listen(number, at)
+        for number, to in (vsock_connect or {}).items():
+            self.vsock_connect(number, to)
 
     @classmethod
     def _made(cls: Type[_Builder], function: Any, *arguments: Any) -> _Builder:
@@ -211,6 +218,31 @@ class Builder(Handle):
         """
         call(lib.capsa_builder_set_isolation, self._handle, unsigned(isolation, 32, "the isolation"),
              unsigned(jail, 32, "the jail"))
+        return self
+
+    def network(self: _Builder, network: Union[Network, bool] = True, **options: Any) -> _Builder:
+        """Gives the guest a network: a Network, or what a Network takes by keyword. False: none."""
+        if not isinstance(network, Network):
+            network = Network(**options) if network else Network(NetworkMode.NONE, **options)
+        elif options:
+            raise TypeError("options beside a Network, which has its own")
+        made, keep = network.options()
+        call(lib.capsa_builder_set_network, self._handle, byref(made))
+        del keep
+        return self
+
+    def policy(self: _Builder, policy: Optional[Policy]) -> _Builder:
+        """Says what the guest may reach, and what may reach it: JSON as text or as a mapping; capsa.h has its form.
+
+        None goes back to everything but the host itself, and what only the host should reach.
+        """
+        call(lib.capsa_builder_set_policy_json, self._handle, *policy_text(policy))
+        return self
+
+    def forward(self: _Builder, forward: Union[Forward, int], **options: Any) -> _Builder:
+        """Opens a port of the guest to the host's side: a Forward, or a port and what a Forward takes by keyword."""
+        made = forward_of(forward, options).options()
+        call(lib.capsa_builder_add_forward, self._handle, byref(made))
         return self
 
     def vsock(self: _Builder, on: bool = True) -> _Builder:

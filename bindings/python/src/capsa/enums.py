@@ -116,6 +116,24 @@ class ShareXattr(IntEnum):
     ALL = c.CAPSA_SHARE_XATTR_ALL
 
 
+class NetworkMode(IntEnum):
+    """What is at the other end of the guest's cable."""
+
+    NONE = c.CAPSA_NETWORK_NONE
+    """no network device"""
+    USER = c.CAPSA_NETWORK_USER
+    """a network of the machine's own, in user space"""
+    NAT = c.CAPSA_NETWORK_NAT
+    """the platform's network; not on every backend"""
+
+
+class ForwardProtocol(IntEnum):
+    """What a forwarded port speaks."""
+
+    TCP = c.CAPSA_FORWARD_TCP
+    UDP = c.CAPSA_FORWARD_UDP
+
+
 class Isolation(IntEnum):
     """The process in which a machine runs."""
 

@@ -14,6 +14,7 @@ from ._wait import Cancel, milliseconds, patiently
 from .console import Console
 from .enums import Cause, EventType, Stage, State, known
 from .errors import CallInterruptedError, ClosedError, FailedError, NotFoundError
+from .network import Forward, OpenForward, Policy, forward as forward_of, policy_text
 from .records import DeviceStats, Event, ExitInfo, Stats, StopOutcome
 from .vsock import VsockListener, VsockStream, flags
 
@@ -171,6 +172,32 @@ class VM(Handle):
     def vsock_unlisten(self, port: int) -> None:
         """Frees a port of vsock_listen(), or one that the builder bound: the guest is refused there from now on."""
         call(lib.capsa_vm_vsock_unlisten, self._handle, unsigned(port, 32, "the port"))
+
+    # ---- Network
+
+    def add_forward(self, forward: Union[Forward, int], **options: Any) -> OpenForward:
+        """Opens one more port of the guest to the host's side: a Forward, or a port and what a Forward takes."""
+        made, info = forward_of(forward, options).options(), c.capsa_forward_info.init()
+        call(lib.capsa_vm_add_forward, self._handle, byref(made), byref(info))
+        return OpenForward.of(info)
+
+    def remove_forward(self, forward: Union[OpenForward, int]) -> None:
+        """Closes a forwarded port, or the one with that id. TCP connections that are established go on."""
+        number = forward.id if isinstance(forward, OpenForward) else forward
+        call(lib.capsa_vm_remove_forward, self._handle, unsigned(number, 32, "the forward's id"))
+
+    def forwards(self) -> List[OpenForward]:
+        """The forwarded ports, those of the builder first."""
+        found: Any = json_from(lib.capsa_vm_forwards_json, self._handle)
+        return [OpenForward.of_json(value) for value in found]
+
+    def set_policy(self, policy: Optional[Policy]) -> None:
+        """Puts another policy in force, at once: flows that it does not allow end. See Builder.policy()."""
+        call(lib.capsa_vm_set_policy_json, self._handle, *policy_text(policy))
+
+    def set_link(self, up: bool) -> None:
+        """Plugs the guest's cable in, or pulls it out."""
+        call(lib.capsa_vm_set_link, self._handle, int(bool(up)))
 
     # ---- Numbers
 
