@@ -75,3 +75,41 @@ func TestProcessVsock(t *testing.T) {
 	require.Equal(t, vm.KindOf(inProcess), vm.KindOf(isolatedErr))
 	require.FileExists(t, path)
 }
+
+// TestProcessNetwork: a network works through the process, and goes with it.
+func TestProcessNetwork(t *testing.T) {
+	backend := isolated(t)
+	vmtest.CheckLeaks(t)
+	guest := newNetGuest().sendFrame(discover()).awaitFrame().printFrame(dhcpType, 3).print("up").forever()
+	path := filepath.Join(t.TempDir(), "web")
+	cfg := netConfig(t, guest, func(c *vm.NetworkConfig) {
+		c.Forwards = []vm.Forward{{Protocol: vm.ForwardTCP, Path: path, Guest: 80}, {Protocol: vm.ForwardUDP, Guest: 53}}
+	})
+	out, host := serialHost()
+	bound := make(chan vm.Forward, 3)
+	host.Event = func(e vm.Event) {
+		if e.Type == vm.EventPortBound {
+			bound <- *e.Forward
+		}
+	}
+	made, err := backend.New(cfg, host)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, made.Close()) })
+	m := made.(vm.Networked)
+	list, err := m.Forwards()
+	require.NoError(t, err)
+	require.Equal(t, []vm.Forward{<-bound, <-bound}, list)
+	require.NoError(t, made.Start())
+	wait(t, "the offer", out.Seen("up"))
+	require.Equal(t, "\x35\x01\x02up", out.String())
+	open, err := m.AddForward(vm.Forward{Protocol: vm.ForwardTCP, Guest: 22})
+	require.NoError(t, err)
+	require.Equal(t, open, <-bound)
+	require.NoError(t, m.RemoveForward(open.ID))
+	require.ErrorIs(t, m.SetPolicy([]byte("{")), vm.KindInvalidArg)
+	require.NoError(t, m.SetPolicy([]byte(`{"default": "deny-all"}`)))
+	require.NoError(t, m.SetLink(false))
+	require.False(t, deviceNamed(t, made.Stats(), "network").Net.Link)
+	require.NoError(t, made.Close())
+	require.NoFileExists(t, path)
+}

@@ -74,6 +74,27 @@ var methods = map[string]method{
 	wire.MethodVsockUnlisten: sockets(func(_ *call, m vm.Sockets, p wire.Vsock) (wire.Files, error) {
 		return nil, m.VsockUnlisten(p.Port)
 	}),
+	wire.MethodAddForward: network(func(m vm.Networked, p wire.Forward) (any, error) {
+		open, err := m.AddForward(p.Decode())
+		return wire.EncodeForward(open), err
+	}),
+	wire.MethodRemoveForward: network(func(m vm.Networked, p wire.RemoveForward) (any, error) {
+		return nil, m.RemoveForward(p.ID)
+	}),
+	wire.MethodForwards: network(func(m vm.Networked, _ struct{}) (any, error) {
+		list, err := m.Forwards()
+		out := make([]wire.Forward, len(list))
+		for i, f := range list {
+			out[i] = wire.EncodeForward(f)
+		}
+		return out, err
+	}),
+	wire.MethodSetPolicy: network(func(m vm.Networked, p wire.SetPolicy) (any, error) {
+		return nil, m.SetPolicy(p.Decode())
+	}),
+	wire.MethodSetLink: network(func(m vm.Networked, p wire.SetLink) (any, error) {
+		return nil, m.SetLink(p.Up)
+	}),
 	wire.MethodClose: func(c *call) (any, wire.Files, error) {
 		h, err := c.s.machine(c.Method)
 		if err != nil {
@@ -119,6 +140,26 @@ func sockets(do func(c *call, m vm.Sockets, p wire.Vsock) (wire.Files, error)) m
 		}
 		files, err := do(c, m, p)
 		return nil, files, err
+	}
+}
+
+// network is a method of a machine whose guest can have a network.
+func network[P any](do func(m vm.Networked, p P) (any, error)) method {
+	return func(c *call) (any, wire.Files, error) {
+		h, err := c.s.machine(c.Method)
+		if err != nil {
+			return nil, nil, err
+		}
+		m, ok := h.machine.(vm.Networked)
+		if !ok {
+			return nil, nil, vm.Errorf(vm.KindUnsupported, c.Method, "this backend has no network").WithComponent(component)
+		}
+		var p P
+		if err := wire.DecodeBody(c.Params, &p); err != nil {
+			return nil, nil, err
+		}
+		result, err := do(m, p)
+		return result, nil, err
 	}
 }
 

@@ -43,8 +43,9 @@ type machine struct {
 }
 
 var (
-	_ vm.Machine = (*machine)(nil)
-	_ vm.Sockets = (*machine)(nil)
+	_ vm.Machine   = (*machine)(nil)
+	_ vm.Sockets   = (*machine)(nil)
+	_ vm.Networked = (*machine)(nil)
 )
 
 // newMachine makes everything but the daemon, and the ends of the streams for it.
@@ -100,7 +101,7 @@ func (m *machine) create(form wire.Config, ends wire.Files) error {
 	if created.Jail != "" {
 		m.words(wire.EncodeLog("jail", created.Jail))
 	}
-	m.sockets = madeSockets(m.cfg.Vsock)
+	m.sockets = madeSockets(m.cfg)
 	if m.out != nil {
 		m.run("vzd input", m.out.run)
 	}

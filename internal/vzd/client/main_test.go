@@ -83,6 +83,7 @@ func backend(t testing.TB, role string) *Backend {
 // 2 gives a file that is no socket, and others never answer.
 type withSockets struct {
 	vm.Machine
+	vm.Networked
 	lent vm.Host
 	made []vm.VsockPort
 }
@@ -126,7 +127,9 @@ func (m withSockets) VsockUnlisten(uint32) error { return vm.Errorf(vm.KindNotFo
 type socketBackend struct{ *vmtest.Fake }
 
 func (b socketBackend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
-	m, err := b.Fake.New(cfg, host)
+	without := cfg
+	without.Vsock = vm.VsockConfig{} // which the fake has not
+	m, err := b.Fake.New(without, host)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (b socketBackend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 			return nil, err
 		}
 	}
-	return withSockets{m, host, cfg.Vsock.Ports}, nil
+	return withSockets{m, m.(vm.Networked), host, cfg.Vsock.Ports}, nil
 }
 
 // testBackend is what the daemons of the tests serve.

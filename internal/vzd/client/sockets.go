@@ -77,10 +77,21 @@ type socketFile struct {
 
 // madeSockets are the sockets that a daemon has just made: for it, nothing may have
 // been at their paths before.
-func madeSockets(cfg vm.VsockConfig) (made []socketFile) {
-	for _, p := range cfg.Ports {
-		path, err := filepath.Abs(p.Path)
-		if p.Mode != vm.VsockListen || err != nil {
+func madeSockets(cfg vm.Config) (made []socketFile) {
+	var paths []string
+	for _, p := range cfg.Vsock.Ports {
+		if p.Mode == vm.VsockListen {
+			paths = append(paths, p.Path)
+		}
+	}
+	for _, f := range cfg.Network.Forwards {
+		if f.Path != "" {
+			paths = append(paths, f.Path)
+		}
+	}
+	for _, p := range paths {
+		path, err := filepath.Abs(p)
+		if err != nil {
 			continue
 		}
 		var st unix.Stat_t

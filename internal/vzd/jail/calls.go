@@ -38,6 +38,13 @@ var ofSockets = []uint32{
 	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_NEWFSTATAT, unix.SYS_LSTAT,
 }
 
+// ofNetworks are those of a machine with a network of its own: sockets of the host,
+// forwarded ports, and the file with the host's name servers.
+var ofNetworks = []uint32{
+	unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT4, unix.SYS_RECVMMSG, unix.SYS_SENDMMSG,
+	unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_UNLINKAT,
+}
+
 // ofShares are those of a machine that shares directories: the calls for files.
 var ofShares = []uint32{
 	unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_READLINKAT, unix.SYS_STATX, unix.SYS_NEWFSTATAT, unix.SYS_FSTATFS, unix.SYS_GETDENTS64,
@@ -54,6 +61,9 @@ func allowed(cfg vm.Config) []uint32 {
 	out := slices.Clone(running)
 	if cfg.Vsock.Enabled() {
 		out = append(out, ofSockets...)
+	}
+	if cfg.Network.Mode == vm.NetworkUser {
+		out = append(out, ofNetworks...)
 	}
 	if len(cfg.Shares) > 0 {
 		out = append(out, ofShares...)
@@ -82,7 +92,7 @@ type check struct {
 
 // checks are the calls whose arguments are looked at. A vCPU's come first: the
 // kernel remembers calls that are always allowed, and runs the filter for these.
-func checks(sockets bool) []check {
+func checks(cfg vm.Config) []check {
 	out := []check{
 		// The type of a request is its second byte: KVM, block devices, file systems.
 		{unix.SYS_IOCTL, 1, 0xff00, []uint32{0xae00, 0x1200, 0x6600, 0x5800, 0x9400}},
@@ -95,8 +105,18 @@ func checks(sockets bool) []check {
 		// Limits are read, not set.
 		{unix.SYS_PRLIMIT64, 2, ^uint32(0), []uint32{0}},
 	}
-	if sockets {
-		out = append(out, check{unix.SYS_SOCKET, 0, ^uint32(0), []uint32{unix.AF_UNIX}})
+	var families []uint32
+	if cfg.Vsock.Enabled() {
+		families = append(families, unix.AF_UNIX)
+	}
+	if cfg.Network.Mode == vm.NetworkUser {
+		// rtnetlink is read: changes take capabilities.
+		families = append(families, unix.AF_INET, unix.AF_INET6, unix.AF_UNIX, unix.AF_NETLINK)
+		// How many bytes wait in a socket.
+		out = append(out, check{unix.SYS_IOCTL, 1, ^uint32(0), []uint32{unix.TIOCINQ}})
+	}
+	if len(families) > 0 {
+		out = append(out, check{unix.SYS_SOCKET, 0, ^uint32(0), families})
 	}
 	return out
 }
@@ -131,7 +151,7 @@ func filter(calls []uint32, checks []check) []unix.SockFilter {
 		for _, v := range c.values {
 			out = append(out, unless(unix.BPF_JEQ, v, 1), ret(unix.SECCOMP_RET_ALLOW))
 		}
-		out = append(out, ret(refuse))
+		out = append(out, load(dataNr)) // for the checks that follow; no checked call is always allowed
 	}
 	for _, call := range calls {
 		out = append(out, unless(unix.BPF_JEQ, call, 1), ret(unix.SECCOMP_RET_ALLOW))
@@ -139,7 +159,7 @@ func filter(calls []uint32, checks []check) []unix.SockFilter {
 	return append(out, ret(refuse))
 }
 
-// restrictCalls leaves the process the calls, and those that are checked.
-func restrictCalls(calls []uint32) error {
-	return install(filter(calls, checks(slices.Contains(calls, unix.SYS_CONNECT))))
+// restrictCalls leaves the process of a machine the calls, and those that are checked.
+func restrictCalls(calls []uint32, cfg vm.Config) error {
+	return install(filter(calls, checks(cfg)))
 }

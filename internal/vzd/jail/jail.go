@@ -61,7 +61,7 @@ func Enter(cfg vm.Config, temp string) (seal func() (string, error), err error) 
 			}
 		}
 		calls := allowed(cfg)
-		if err := step(fmt.Sprintf("seccomp (%d system calls)", len(calls)), restrictCalls(calls)); err != nil {
+		if err := step(fmt.Sprintf("seccomp (%d system calls)", len(calls)), restrictCalls(calls, cfg)); err != nil {
 			return "", err
 		}
 		return strings.Join(held, ", "), nil

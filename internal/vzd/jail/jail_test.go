@@ -327,11 +327,13 @@ func TestFilter(t *testing.T) {
 	t.Parallel()
 	const allow, kill = unix.SECCOMP_RET_ALLOW, uint32(unix.SECCOMP_RET_KILL_PROCESS)
 	cfg := vm.Config{}
-	plain := filter(allowed(cfg), checks(false))
+	plain := filter(allowed(cfg), checks(cfg))
 	cfg.Vsock.On = true
-	sockets := filter(allowed(cfg), checks(true))
+	sockets := filter(allowed(cfg), checks(cfg))
 	cfg.Vsock.On, cfg.Shares = false, []vm.Share{{}}
-	shares := filter(allowed(cfg), checks(false))
+	shares := filter(allowed(cfg), checks(cfg))
+	cfg.Shares, cfg.Network.Mode = nil, vm.NetworkUser
+	network := filter(allowed(cfg), checks(cfg))
 	me := uint64(os.Getpid())
 	tests := []struct {
 		name    string
@@ -358,6 +360,13 @@ func TestFilter(t *testing.T) {
 		{"socket", plain, unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, refuse},
 		{"unix socket", sockets, unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, allow},
 		{"internet socket", sockets, unix.SYS_SOCKET, []uint64{unix.AF_INET}, refuse},
+		{"internet socket of a network", network, unix.SYS_SOCKET, []uint64{unix.AF_INET6}, allow},
+		{"packet socket of a network", network, unix.SYS_SOCKET, []uint64{unix.AF_PACKET}, refuse},
+		{"KVM_RUN of a network", network, unix.SYS_IOCTL, []uint64{3, 0xae80}, allow},
+		{"TIOCINQ of a network", network, unix.SYS_IOCTL, []uint64{3, unix.TIOCINQ}, allow},
+		{"TIOCINQ", plain, unix.SYS_IOCTL, []uint64{3, unix.TIOCINQ}, refuse},
+		{"TIOCSTI of a network", network, unix.SYS_IOCTL, []uint64{3, unix.TIOCSTI}, refuse},
+		{"execve of a network", network, unix.SYS_EXECVE, nil, refuse},
 		{"vsock socket", sockets, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK}, refuse},
 		{"read limits", plain, unix.SYS_PRLIMIT64, []uint64{0, 7, 0, 1}, allow},
 		{"set limits", plain, unix.SYS_PRLIMIT64, []uint64{0, 7, 1, 0}, refuse},

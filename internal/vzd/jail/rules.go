@@ -64,8 +64,29 @@ func rules(cfg vm.Config, temp string) []rule {
 			out = append(out, rule{filepath.Dir(p.Path), bind})
 		}
 	}
+	if cfg.Network.Mode == vm.NetworkUser {
+		out = append(out, nameServers()...)
+	}
+	for _, f := range cfg.Network.Forwards {
+		if f.Path != "" {
+			out = append(out, rule{filepath.Dir(f.Path), bind | write})
+		}
+	}
 	if temp != "" {
 		out = append(out, rule{temp, scratch}, rule{filepath.Dir(temp), unix.LANDLOCK_ACCESS_FS_REMOVE_DIR})
+	}
+	return out
+}
+
+// resolvConf is the file with the host's name servers (resolv.conf(5)).
+const resolvConf = "/etc/resolv.conf"
+
+// nameServers allow to read that file, also when it has been replaced where it
+// really is: in a directory of its own, as those have it that write it.
+func nameServers() []rule {
+	out := []rule{{resolvConf, read}}
+	if real, err := filepath.EvalSymlinks(resolvConf); err == nil && filepath.Dir(real) != filepath.Dir(resolvConf) {
+		out = append(out, rule{filepath.Dir(real), read})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"github.com/libcapsa/libcapsa/internal/vm"
@@ -23,6 +24,11 @@ const (
 	MethodVsockConnect  = "vsock_connect"  // Vsock → a descriptor
 	MethodVsockListen   = "vsock_listen"   // Vsock → a descriptor
 	MethodVsockUnlisten = "vsock_unlisten" // Vsock
+	MethodAddForward    = "add_forward"    // Forward → Forward
+	MethodRemoveForward = "remove_forward" // RemoveForward
+	MethodForwards      = "forwards"       // → []Forward
+	MethodSetPolicy     = "set_policy"     // SetPolicy
+	MethodSetLink       = "set_link"       // SetLink
 	MethodClose         = "close"          // → Closed; the last
 )
 
@@ -110,6 +116,58 @@ type Vsock struct {
 	Backlog int          `json:"backlog,omitempty"`
 }
 
+// Forward is a vm.Forward.
+type Forward struct {
+	ID       uint32             `json:"id,omitempty"`
+	Protocol vm.ForwardProtocol `json:"protocol"`
+	Host     netip.AddrPort     `json:"host"`
+	Path     text               `json:"path,omitempty"`
+	Guest    uint16             `json:"guest_port"`
+}
+
+// EncodeForward makes the form of a forward.
+func EncodeForward(f vm.Forward) Forward {
+	return Forward{ID: f.ID, Protocol: f.Protocol, Host: f.Host, Path: text(f.Path), Guest: f.Guest}
+}
+
+// Decode is the forward.
+func (f Forward) Decode() vm.Forward {
+	return vm.Forward{ID: f.ID, Protocol: f.Protocol, Host: f.Host, Path: string(f.Path), Guest: f.Guest}
+}
+
+// RemoveForward are the parameters of MethodRemoveForward.
+type RemoveForward struct {
+	ID uint32 `json:"id"`
+}
+
+// SetPolicy are the parameters of MethodSetPolicy: the policy's text, which need not
+// be JSON; nil: none.
+type SetPolicy struct {
+	Policy *text `json:"policy,omitempty"`
+}
+
+// EncodePolicy makes the form of a policy.
+func EncodePolicy(policy json.RawMessage) SetPolicy {
+	if policy == nil {
+		return SetPolicy{}
+	}
+	t := text(policy)
+	return SetPolicy{Policy: &t}
+}
+
+// Decode is the policy.
+func (p SetPolicy) Decode() json.RawMessage {
+	if p.Policy == nil {
+		return nil
+	}
+	return append(json.RawMessage{}, *p.Policy...)
+}
+
+// SetLink are the parameters of MethodSetLink.
+type SetLink struct {
+	Up bool `json:"up"`
+}
+
 // Closed is the result of MethodClose: what stays of a machine.
 type Closed struct {
 	Stats vm.Stats `json:"stats"`
@@ -156,6 +214,7 @@ type Event struct {
 	Component text         `json:"component,omitempty"`
 	Message   text         `json:"message,omitempty"`
 	Disk      int          `json:"disk,omitempty"`
+	Forward   *Forward     `json:"forward,omitempty"`
 	Lost      uint64       `json:"lost,omitempty"`
 }
 
@@ -164,6 +223,10 @@ func EncodeEvent(e vm.Event) *Event {
 	out := &Event{
 		Type: e.Type, Time: e.Time, State: e.State, Component: clip(e.Component), Message: clip(e.Message),
 		Disk: e.Disk, Lost: e.Lost,
+	}
+	if e.Forward != nil {
+		f := EncodeForward(*e.Forward)
+		out.Forward = &f
 	}
 	if e.Exit != nil {
 		out.Exit = EncodeExit(*e.Exit)
@@ -176,6 +239,10 @@ func (e *Event) Decode() vm.Event {
 	out := vm.Event{
 		Type: e.Type, Time: e.Time, State: e.State, Component: string(e.Component), Message: string(e.Message),
 		Disk: e.Disk, Lost: e.Lost,
+	}
+	if e.Forward != nil {
+		f := e.Forward.Decode()
+		out.Forward = &f
 	}
 	if e.Exit != nil {
 		exit := e.Exit.Decode()

@@ -67,6 +67,9 @@ func eachString(v reflect.Value, replace func(string) (string, error)) error {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if !v.Field(i).CanSet() { // of addresses, which are no text of ours
+				continue
+			}
 			if err := eachString(v.Field(i), replace); err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -197,6 +198,20 @@ func TestNotASocket(t *testing.T) {
 // fill gives every field a value of its own that is not zero.
 func fill(v reflect.Value, next *int) {
 	*next++
+	switch p := v.Addr().Interface().(type) { // what has a form of its own
+	case *netip.Addr:
+		*p = netip.AddrFrom4([4]byte{10, 0, 0, byte(*next)})
+		return
+	case *netip.AddrPort:
+		*p = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(*next)}), 7)
+		return
+	case *netip.Prefix:
+		*p = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(*next)}), 24)
+		return
+	case *json.RawMessage:
+		*p = json.RawMessage(`{"a":1}`)
+		return
+	}
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString("\xff" + strings.Repeat("x", *next%5) + "\n")
@@ -234,6 +249,10 @@ func TestEveryFieldTravels(t *testing.T) {
 	var cfg vm.Config
 	fill(reflect.ValueOf(&cfg).Elem(), &next)
 	cfg.Memory = 3 * vm.MiB
+	cfg.Network.NoIPv6 = false // says that there is no IPv6
+	for i := range cfg.Network.Forwards {
+		cfg.Network.Forwards[i].ID = 0 // is given, not chosen
+	}
 	form, err := EncodeConfig(cfg)
 	require.NoError(t, err)
 	var back Config
@@ -256,8 +275,9 @@ func TestEveryFieldTravels(t *testing.T) {
 	through(t, EncodeExit(exit), &exitBack)
 	require.Equal(t, exit, exitBack.Decode())
 
-	event := vm.Event{Type: 1, Time: time.Unix(1, 2).UTC(), State: 3, Exit: &exit, Component: "c", Message: "\xff", Disk: 4, Lost: 5}
-	require.Equal(t, 8, reflect.TypeFor[vm.Event]().NumField())
+	event := vm.Event{Type: 1, Time: time.Unix(1, 2).UTC(), State: 3, Exit: &exit, Component: "c", Message: "\xff", Disk: 4, Lost: 5,
+		Forward: &vm.Forward{ID: 1, Protocol: vm.ForwardTCP, Host: netip.MustParseAddrPort("127.0.0.1:80"), Path: "/\xff", Guest: 7}}
+	require.Equal(t, 9, reflect.TypeFor[vm.Event]().NumField())
 	var eventBack Event
 	through(t, EncodeEvent(event), &eventBack)
 	require.Equal(t, event, eventBack.Decode())
