@@ -1,5 +1,6 @@
 // Descriptions of machines.
 import type { SignalOptions, WaitOptions } from './wait.cjs';
+import type { ForwardOptions, NetworkOptions, Policy } from './network.cjs';
 import type { VM } from './vm.cjs';
 
 /** A path of the host. */
@@ -154,6 +155,12 @@ export interface MachineOptions {
   isolation?: Isolation;
   /** Of `isolation: 'process'`. */
   jail?: Jail;
+  /** Whether the guest has a network, and what it is like. Default: false. */
+  network?: boolean | NetworkOptions;
+  /** What the guest may reach. Default: everything but the host itself, and what only the host should reach. */
+  policy?: Policy | string;
+  /** Ports of the guest that the host's side reaches. A number alone is at any free port of `127.0.0.1`. */
+  forwards?: (number | (ForwardOptions & { guestPort: number }))[];
   /** Whether the guest has sockets to the host, and ports that are bound for the machine's life. Default: false. */
   vsock?: boolean | { listen?: BoundPort[]; connect?: BoundPort[] };
 }
@@ -194,6 +201,11 @@ export class Builder {
    * is in none of the places where it could be.
    */
   isolation(isolation?: Isolation, options?: { jail?: Jail }): this;
+  network(options?: boolean | NetworkOptions): this;
+  /** undefined goes back to everything but the host itself, and what only the host should reach. */
+  policy(policy: Policy | string | undefined): this;
+  /** Opens a port of the guest to the host's side, from the build to the machine's end. */
+  forward(guestPort: number, options?: ForwardOptions): this;
   vsock(on?: boolean): this;
   /** Binds a port of the guest: the host listens at the path, and connects each client to the port. */
   vsockListen(port: number, path: Path, options?: { type?: SocketType }): this;

@@ -1,7 +1,11 @@
 'use strict';
 // Options of devices as the addon takes them: words become the numbers of capsa.h.
 
+const { fileURLToPath } = require('node:url');
 const { flags, number } = require('./names.cjs');
+
+/** A path of an option: a string, or a file: URL. */
+const path = (value) => (value instanceof URL ? fileURLToPath(value) : value);
 
 /** An options object; unknown names are errors, as typing errors would go unseen. */
 function checkOptions(options, known, what) {
@@ -81,4 +85,4 @@ const socketTypes = { stream: 0, seqpacket: 1 };
 /** The flags of a socket of a type. */
 const socket = (type) => number(socketTypes, type, 'type');
 
-module.exports = { checkOptions, disk, share, balloon, isolation, socket };
+module.exports = { checkOptions, path, pick, disk, share, balloon, isolation, socket };
