@@ -769,7 +769,8 @@ CAPSA_API capsa_status capsa_vm_vsock_unlisten(capsa_vm *vm, uint32_t port, caps
 
 /* Opens one more port of the guest to the host's side; *info (NULL: not wanted) becomes what it is. Errors: INVALID_ARG,
  * EXISTS (something is at that address or path), PERMISSION, NOT_FOUND (the directory of a path), UNSUPPORTED (the machine
- * has no network of its own), STATE (it has ended), LIMIT. Since 0.1. */
+ * has no network of its own), STATE (it has ended), LIMIT. A confined process (capsa_builder_set_isolation) can only use
+ * paths of its builder: PERMISSION. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_add_forward(capsa_vm *vm, const capsa_forward_options *options,
                                             capsa_forward_info *info, capsa_error **err);
 

@@ -116,10 +116,17 @@ void report_guests(void) {
     }
 }
 
+int isolated(void) {
+    const char *s = getenv("E2E_ISOLATION");
+
+    return s && !strcmp(s, "process");
+}
+
 capsa_builder *builder_for(kind k) {
     capsa_builder *b = NULL;
 
     OK(capsa_builder_new(&b, &err));
+    if (isolated()) OK(capsa_builder_set_isolation(b, CAPSA_ISOLATION_PROCESS, 0, &err));
     OK(capsa_builder_boot_linux(b, image(k.kernel), k.initrd ? image(k.initrd) : NULL, &err));
     OK(capsa_builder_set_memory_mib(b, 256, &err));
     return b;

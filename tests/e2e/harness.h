@@ -101,7 +101,9 @@ typedef struct kind {
 } kind;
 extern const kind ours, stock, vmlinux, large; /* see guest/images.sh */
 
-/* A builder for the kind: 1 CPU, 256 MiB. */
+/* Whether machines run in processes of their own (E2E_ISOLATION=process), and not in the test's. */
+int isolated(void);
+/* A builder for the kind: 1 CPU, 256 MiB; isolated, if that is asked for. */
 capsa_builder *builder_for(kind k);
 /* Builds and starts; for guests without a console. */
 guest start(capsa_builder *builder);

@@ -36,7 +36,8 @@
 //
 // Limits bounds the flows, those among them that are not established, and the bytes
 // that wait in netstack: a flow is granted a part of what is left, 4 MiB at most and
-// 32 KiB at least. Frames that the guest has no room for wait, up to 8 MiB; beyond
+// 32 KiB at least, and it counts until the guest has taken everything, for a minute
+// at most after both directions have ended. Frames that the guest has no room for wait, up to 8 MiB; beyond
 // that they are lost, which TCP takes as congestion. Datagrams are never queued.
 // Reassembly holds 64 packets. An idle flow costs memory and a descriptor, and no
 // time; one timer runs while there are UDP or ping sessions.

@@ -50,7 +50,7 @@ func Enter(cfg vm.Config, temp string) (seal func() (string, error), err error) 
 	if err := step("new privileges are off", noNewPrivileges()); err != nil {
 		return nil, err
 	}
-	abi, err := restrictFiles(rules(cfg, temp))
+	abi, err := restrictFiles(rules(cfg, temp), cfg.Network.Mode == vm.NetworkUser)
 	if err := step(fmt.Sprintf("Landlock (ABI %d)", abi), err); err != nil {
 		return nil, err
 	}

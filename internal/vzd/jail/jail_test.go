@@ -99,6 +99,14 @@ func confined(config string) (map[string]string, error) {
 	try("execute", exec.Command("/bin/true").Run())
 	_, err = net.Dial("tcp", "127.0.0.1:1")
 	try("connect", err)
+	if cfg.Network.Enabled() {
+		_, err := net.Listen("tcp", "127.0.0.1:0")
+		try("listen", err)
+		_, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		try("packet socket", err)
+		_, err = os.ReadFile(resolvConf)
+		try("name servers", err)
+	}
 	try("signal", unix.Tgkill(os.Getppid(), os.Getppid(), 0))
 	try("terminal ioctl", unix.IoctlSetInt(0, unix.TIOCSTI, 0))
 	for range 4 { // the runtime is able to work
@@ -212,6 +220,18 @@ func TestConfined(t *testing.T) {
 	}
 	require.NotEqual(t, "yes", found["move out"])
 	require.Equal(t, "EPERM", found["execute"])
+
+	// A network of its own takes sockets, and nothing else.
+	cfg = guest(t)
+	cfg.Network.Mode = vm.NetworkUser
+	found, err = run(t, program, cfg)
+	require.NoError(t, err)
+	for what, want := range map[string]string{
+		"connect": "ECONNREFUSED", "listen": "yes", "packet socket": "EPERM", "name servers": "yes", "read passwd": "EACCES",
+		"make file": "EACCES", "execute": "EPERM", "signal": "EPERM", "terminal ioctl": "EPERM",
+	} {
+		require.Equal(t, want, found[what], what)
+	}
 
 	cfg = guest(t)
 	cfg.Jail = vm.JailOff

@@ -20,12 +20,13 @@ func landlockVersion() (int, error) {
 	return int(v), nil
 }
 
-// newRuleset makes a ruleset that denies the accesses, TCP, signals to other
-// processes, and abstract sockets of other processes, as far as the version goes.
-func newRuleset(access uint64, abi int) (int, error) {
+// newRuleset makes a ruleset that denies the accesses, TCP unless tcp is set, signals
+// to other processes, and abstract sockets of other processes, as far as the version
+// goes.
+func newRuleset(access uint64, tcp bool, abi int) (int, error) {
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: access}
 	size := unsafe.Sizeof(attr.Handled_access_fs)
-	if abi >= 4 {
+	if abi >= 4 && !tcp {
 		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
 		size = unsafe.Offsetof(attr.Scoped)
 	}

@@ -69,7 +69,7 @@ func rules(cfg vm.Config, temp string) []rule {
 	}
 	for _, f := range cfg.Network.Forwards {
 		if f.Path != "" {
-			out = append(out, rule{filepath.Dir(f.Path), bind | write})
+			out = append(out, rule{filepath.Dir(f.Path), bind})
 		}
 	}
 	if temp != "" {
@@ -126,14 +126,15 @@ func diskRules(d vm.Disk) []rule {
 }
 
 // restrictFiles lets all threads of the process access what the rules allow, and
-// nothing else in any file system. It returns the version of Landlock.
-func restrictFiles(allow []rule) (abi int, err error) {
+// nothing else in any file system; and TCP ports, if tcp is set. It returns the version
+// of Landlock.
+func restrictFiles(allow []rule, tcp bool) (abi int, err error) {
 	abi, err = landlockVersion()
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errMissing, err)
 	}
 	handled := handledBy(abi)
-	ruleset, err := newRuleset(handled, abi)
+	ruleset, err := newRuleset(handled, tcp, abi)
 	if err != nil {
 		return abi, err
 	}

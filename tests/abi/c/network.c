@@ -348,7 +348,7 @@ static void events(capsa_vm *vm, int64_t port) {
     capsa_mem_free(json);
 }
 
-static void machine(void) {
+static void machine(uint32_t isolation) {
     char dir[] = "/tmp/capsa-abi-net-XXXXXX", path[64], want[128];
     capsa_forward_options f = CAPSA_FORWARD_OPTIONS_INIT, at_path = CAPSA_FORWARD_OPTIONS_INIT;
     capsa_device_stats stats = CAPSA_DEVICE_STATS_INIT;
@@ -359,6 +359,7 @@ static void machine(void) {
     char byte;
     uint32_t i = 0;
 
+    OK(capsa_builder_set_isolation(b, isolation, 0, &e));
     CHECK(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/web", dir);
     f.guest_port = 22;
@@ -455,6 +456,7 @@ int main(void) {
     CHECK(capsa_has("network"));
     need_kvm();
     none();
-    machine();
+    machine(CAPSA_ISOLATION_NONE);
+    machine(CAPSA_ISOLATION_PROCESS); /* confined, too */
     return 0;
 }

@@ -150,7 +150,7 @@ func (m *machine) commandLine() string {
 		// One processor until init has switched what is switched at run time.
 		"maxcpus=1", "kfence.sample_interval=0", "jump_label=0",
 		// Work that a throw-away machine has no use for.
-		"mitigations=off", "nokaslr", "audit=0", "lsm=", "init_on_alloc=0", "random.trust_cpu=on", "cgroup_disable=memory",
+		"mitigations=off", "nokaslr", "audit=0", "lsm=landlock", "init_on_alloc=0", "random.trust_cpu=on", "cgroup_disable=memory",
 	}
 	if khz := env("LAB_TSC_KHZ", tscKHz()); khz != "" {
 		args = append(args, "tsc_early_khz="+khz)
