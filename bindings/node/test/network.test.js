@@ -186,3 +186,19 @@ test('policies and the link change while it runs', kvm, async (t) => {
   }
   assert.equal(vm.deviceStats().find(({ name }) => name === 'network').virtioId, 1);
 });
+
+test('a network of a machine in a process of its own', kvm, async (t) => {
+  const { network } = await start(t, 'spin', { network: true, forwards: [22], policy: deny, isolation: 'process' });
+  const [one] = network.forwards();
+  const two = network.forward(80);
+  assert.deepEqual(network.forwards(), [one, two]);
+  assert.ok(one.hostPort > 0 && two.hostPort > 0);
+  await fails('CAPSA_E_EXISTS', () => network.forward(81, { hostPort: two.hostPort }));
+  const error = await fails('CAPSA_E_INVALID_ARG', () => network.setPolicy({ default: 'some' }));
+  assert.deepEqual(error.problems.map(({ field }) => field), ['default']);
+  network.setPolicy({ default: 'public-only' });
+  network.setLink(false);
+  (await listens({ host: two.host, port: two.hostPort })).on('error', () => {}).destroy();
+  network.unforward(two);
+  assert.deepEqual(network.forwards(), [one]);
+});

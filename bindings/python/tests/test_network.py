@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import pytest
 
 import capsa
-from capsa import EventType, Forward, ForwardProtocol, Network, NetworkMode, OpenForward
+from capsa import EventType, Forward, ForwardProtocol, Isolation, Network, NetworkMode, OpenForward
 
 from capsa.network import Policy
 
@@ -210,3 +210,24 @@ def test_policies_and_the_link_change_while_it_runs(start: Start) -> None:
             vm.set_policy(wrong)
     assert [d.virtio_id for d in vm.devices() if d.name == "network"] == [1]
     assert capsa.has("network")
+
+
+def test_a_network_of_a_machine_in_a_process_of_its_own(start: Start) -> None:
+    vm = start("spin", network=True, forwards=[22], policy=DENY, isolation=Isolation.PROCESS)
+    (one,) = vm.forwards()
+    two = vm.add_forward(80)
+    assert vm.forwards() == [one, two] and one.host_port and two.host_port
+    assert [e.value for e in bound_ports(vm, 2)] == [one.host_port, two.host_port]
+    with pytest.raises(capsa.ExistsError):
+        vm.add_forward(81, host_port=two.host_port)
+    with pytest.raises(capsa.InvalidArgumentError) as e:
+        vm.set_policy({"default": "some"})
+    assert [p.field for p in e.value.problems] == ["default"]
+    vm.set_policy({"default": "public-only"})
+    vm.set_link(False)
+    with socket.create_connection(two.address, PATIENCE) as client:  # type: ignore[arg-type]
+        vm.remove_forward(two)
+        vm.kill()
+        assert hung_up(client)
+    with pytest.raises(capsa.StateError):
+        vm.forwards()
