@@ -278,13 +278,12 @@ typedef struct capsa_host_name {
  * nothing about the host. The guest gets its address by DHCP, and over IPv6 by router advertisements; the gateway
  * answers DNS, also for host.capsa.internal, which is the gateway's own address.
  */
-#define CAPSA_NETWORK_NONE 0    /* no network device */
-#define CAPSA_NETWORK_USER 1    /* as above */
-#define CAPSA_NETWORK_NAT 2     /* the platform's network; not on every backend */
-#define CAPSA_NETWORK_NO_IPV6 1 /* IPv4 only */
-#define CAPSA_NETWORK_HOST_ACCESS                                                                                     \
-    2                             /* the gateway's address leads to the host's loopback, where the policy allows it */
-#define CAPSA_NETWORK_LINK_DOWN 4 /* the cable is not plugged in, until capsa_vm_set_link */
+#define CAPSA_NETWORK_NONE 0        /* no network device */
+#define CAPSA_NETWORK_USER 1        /* as above */
+#define CAPSA_NETWORK_NAT 2         /* the platform's network; not on every backend */
+#define CAPSA_NETWORK_NO_IPV6 1     /* IPv4 only */
+#define CAPSA_NETWORK_HOST_ACCESS 2 /* the gateway's address leads to the host's loopback, as far as the policy goes */
+#define CAPSA_NETWORK_LINK_DOWN 4   /* the cable is not plugged in, until capsa_vm_set_link */
 typedef struct capsa_network_options {
     uint32_t size;             /* sizeof(capsa_network_options) */
     uint32_t mode;             /* CAPSA_NETWORK_NONE and so on */
@@ -301,7 +300,7 @@ typedef struct capsa_network_options {
     const char *const *search; /* search domains */
     size_t n_search;           /* their number, 32 at most */
     const capsa_host_name *hosts; /* static names */
-    size_t n_hosts;               /* their number, 65536 at most */
+    size_t n_hosts;               /* their number: of 4096 names 64 addresses each at most */
 } capsa_network_options;
 #define CAPSA_NETWORK_OPTIONS_INIT                                                                                    \
     { sizeof(capsa_network_options), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0 }
@@ -450,9 +449,8 @@ typedef struct capsa_match {
 #define CAPSA_EVENT_EXITED 3       /* value: CAPSA_CAUSE_...; the last event of a machine */
 #define CAPSA_EVENT_EXEC_EXITED 4  /* a program in the guest ended */
 #define CAPSA_EVENT_CONSOLE_DATA 5 /* the console has new output */
-#define CAPSA_EVENT_PORT_BOUND                                                                                        \
-    6 /* the host listens for a forwarded port; value: the host's port, 0 of a unix socket */
-#define CAPSA_EVENT_POLICY_DENY 7  /* the network policy refused a flow or a name; the details say what. 10 a second */
+#define CAPSA_EVENT_PORT_BOUND 6   /* a forwarded port listens; value: the host's port, or 0 */
+#define CAPSA_EVENT_POLICY_DENY 7  /* the network policy refused a flow or a name; 10 a second at most */
 #define CAPSA_EVENT_OOM 8          /* the guest ran out of memory */
 #define CAPSA_EVENT_LOG 9          /* the text is a line for a log */
 #define CAPSA_EVENT_EVENTS_LOST 10 /* value: how many events nobody fetched in time and are gone */
