@@ -2,7 +2,7 @@
 # Compiles the addon and packs the package: BUILD/node/package is its folder, BUILD/node/capsa-VERSION.tgz what npm takes.
 # Neither node-gyp nor npm is needed, nor anything from the network.
 #
-#   BUILD          build directory, which has libcapsa.so.0 (default the tree's build)
+#   BUILD          build directory, which has libcapsa.so.0 and capsa-vzd (default the tree's build)
 #   NODE_INCLUDE   where node_api.h is; default: beside node, or where libnode-dev has it
 #
 # usage: build.sh                    the package
@@ -39,6 +39,7 @@ mkdir -p "$package/lib/native"
 cp package.json README.md ../../LICENSE "$package/"
 cp lib/*.* "$package/lib/"
 cp -L "$build/libcapsa.so.0" "$package/lib/native/libcapsa.so.0"
+install -m 755 "$build/capsa-vzd" "$package/lib/native/capsa-vzd" # beside the library, which looks there
 
 # The library is found beside the addon. Node itself has the symbols of Node-API.
 $CC $strict -I../../include -isystem "$include" src/*.c "$package/lib/native/libcapsa.so.0" \

@@ -8,7 +8,7 @@ NODE_SOURCES := $(wildcard bindings/node/*.* bindings/node/src/* bindings/node/l
 
 node: $(NODE_TARBALL) ## the Node package, build/node/capsa-VERSION.tgz
 
-$(NODE_TARBALL): $(NODE_SOURCES) include/capsa.h $(BUILD)/libcapsa.so
+$(NODE_TARBALL): $(NODE_SOURCES) include/capsa.h $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd
 	BUILD=$(BUILD) bindings/node/build.sh
 
 $(NODE_DIR)/guest.elf: $(wildcard tests/abi/guest/*)

@@ -1,14 +1,13 @@
 'use strict';
 // The description of a machine.
 
-const { fileURLToPath } = require('node:url');
 const native = require('./native.cjs');
 const devices = require('./devices.cjs');
+const networks = require('./network.cjs');
 const { checkSignal, traced } = require('./wait.cjs');
 const { adopt } = require('./vm.cjs');
 
-/** A path of an option: a string, or a file: URL. */
-const path = (value) => (value instanceof URL ? fileURLToPath(value) : value);
+const { path } = devices;
 
 /** Each option of the constructor, and what is called with it. */
 const setters = {
@@ -28,8 +27,15 @@ const setters = {
   timeout: (b, v) => b.timeout(v),
   console: (b, v) => b.console(v),
   balloon: (b, v) => b.balloon(v),
+  isolation: (b, v, { jail }) => b.isolation(v, { jail }),
+  jail: (b, v, options) => {
+    if (options.isolation === undefined) throw new TypeError('jail needs an isolation');
+  },
   disks: (b, v) => each(v, 'path', 'disks', (item, options) => b.disk(item, options)),
   shares: (b, v) => each(v, 'path', 'shares', (item, { tag, ...options }) => b.share(tag, item, options)),
+  network: (b, v) => b.network(v),
+  policy: (b, v) => b.policy(v),
+  forwards: (b, v) => forwards(b, v),
   vsock: (b, v) => vsock(b, v),
 };
 
@@ -43,6 +49,15 @@ function each(list, key, name, fn) {
       const { [key]: first, ...options } = item;
       fn(first, options);
     }
+  }
+}
+
+/** A list of ports of the guest, and of { guestPort, hostPort... }. */
+function forwards(builder, list) {
+  if (!Array.isArray(list)) throw new TypeError('forwards must be an array');
+  for (const item of list) {
+    const { guestPort, ...options } = typeof item === 'number' ? { guestPort: item } : item;
+    builder.forward(guestPort, options);
   }
 }
 
@@ -145,6 +160,26 @@ class Builder {
 
   balloon(options) {
     native.builderSetBalloon(this.#handle, devices.balloon(options));
+    return this;
+  }
+
+  isolation(isolation = 'process', options = {}) {
+    native.builderSetIsolation(this.#handle, ...devices.isolation(isolation, options));
+    return this;
+  }
+
+  network(options = true) {
+    native.builderSetNetwork(this.#handle, networks.network(options));
+    return this;
+  }
+
+  policy(policy) {
+    native.builderSetPolicy(this.#handle, networks.policy(policy));
+    return this;
+  }
+
+  forward(guestPort, options = {}) {
+    native.builderAddForward(this.#handle, networks.forward(guestPort, options));
     return this;
   }
 

@@ -1,5 +1,6 @@
 // Descriptions of machines.
 import type { SignalOptions, WaitOptions } from './wait.cjs';
+import type { ForwardOptions, NetworkOptions, Policy } from './network.cjs';
 import type { VM } from './vm.cjs';
 
 /** A path of the host. */
@@ -106,6 +107,18 @@ export interface BalloonOptions {
   deflateOnOom?: boolean;
 }
 
+/**
+ * The process in which a machine runs. `default`: as the backend prefers, kvm in this process. `none`: in this process.
+ * `process`: in one of its own, whose death is only the machine's.
+ */
+export type Isolation = 'default' | 'none' | 'process';
+
+/**
+ * How far a process of its own is confined. `full`, the default: as far as the library goes; what the host's kernel
+ * cannot do is an error of the build. `partial`: as far as the host's kernel goes. `off`: not at all.
+ */
+export type Jail = 'full' | 'partial' | 'off';
+
 /** A port that is bound to a unix socket of the host. */
 export interface BoundPort {
   port: number;
@@ -139,6 +152,15 @@ export interface MachineOptions {
   shares?: (ShareOptions & { tag: string; path: Path })[];
   /** Default: true, with everything on. */
   balloon?: boolean | BalloonOptions;
+  isolation?: Isolation;
+  /** Of `isolation: 'process'`. */
+  jail?: Jail;
+  /** Whether the guest has a network, and what it is like. Default: false. */
+  network?: boolean | NetworkOptions;
+  /** What the guest may reach. Default: everything but the host itself, and what only the host should reach. */
+  policy?: Policy | string;
+  /** Ports of the guest that the host's side reaches. A number alone is at any free port of `127.0.0.1`. */
+  forwards?: (number | (ForwardOptions & { guestPort: number }))[];
   /** Whether the guest has sockets to the host, and ports that are bound for the machine's life. Default: false. */
   vsock?: boolean | { listen?: BoundPort[]; connect?: BoundPort[] };
 }
@@ -173,6 +195,17 @@ export class Builder {
   /** Adds a directory that the guest mounts by its tag. */
   share(tag: string, directory: Path, options?: ShareOptions): this;
   balloon(options?: boolean | BalloonOptions): this;
+  /**
+   * Chooses the process in which the machine runs; without arguments one of its own. A machine whose process dies ends
+   * as `vmm-crash`. The build fails with `CAPSA_E_UNAVAILABLE` when the program capsa-vzd, which the package brings along,
+   * is in none of the places where it could be.
+   */
+  isolation(isolation?: Isolation, options?: { jail?: Jail }): this;
+  network(options?: boolean | NetworkOptions): this;
+  /** undefined goes back to everything but the host itself, and what only the host should reach. */
+  policy(policy: Policy | string | undefined): this;
+  /** Opens a port of the guest to the host's side, from the build to the machine's end. */
+  forward(guestPort: number, options?: ForwardOptions): this;
   vsock(on?: boolean): this;
   /** Binds a port of the guest: the host listens at the path, and connects each client to the port. */
   vsockListen(port: number, path: Path, options?: { type?: SocketType }): this;

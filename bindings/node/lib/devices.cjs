@@ -1,7 +1,11 @@
 'use strict';
 // Options of devices as the addon takes them: words become the numbers of capsa.h.
 
+const { fileURLToPath } = require('node:url');
 const { flags, number } = require('./names.cjs');
+
+/** A path of an option: a string, or a file: URL. */
+const path = (value) => (value instanceof URL ? fileURLToPath(value) : value);
 
 /** An options object; unknown names are errors, as typing errors would go unseen. */
 function checkOptions(options, known, what) {
@@ -67,9 +71,18 @@ function balloon(options = true) {
   return (options.reporting === false ? 2 : 0) | (options.deflateOnOom === false ? 4 : 0);
 }
 
+const isolations = { default: 0, none: 1, process: 2 };
+const jails = { full: 0, partial: 1, off: 2 };
+
+/** The numbers of a process, and of how far it is confined. */
+function isolation(word, options) {
+  checkOptions(options, ['jail'], 'options of the isolation');
+  return [number(isolations, word, 'isolation'), number(jails, options.jail, 'jail')];
+}
+
 const socketTypes = { stream: 0, seqpacket: 1 };
 
 /** The flags of a socket of a type. */
 const socket = (type) => number(socketTypes, type, 'type');
 
-module.exports = { checkOptions, disk, share, balloon, socket };
+module.exports = { checkOptions, path, pick, disk, share, balloon, isolation, socket };

@@ -3,6 +3,7 @@
 
 const native = require('./native.cjs');
 const names = require('./names.cjs');
+const { opened } = require('./network.cjs');
 const { checkSignal, onAbort, reader } = require('./wait.cjs');
 
 /** Names of EventEmitter's own. */
@@ -22,6 +23,7 @@ function describe({ type, timeMs, value, json }) {
   if (event.type === 'state') event.state = names.name(names.states, value);
   if (event.type === 'exit') event.exit = exitRecord(exit);
   if (event.type === 'lost') event.lost = value;
+  if (event.type === 'port' && event.forward) event.forward = opened(event.forward);
   if (event.type === 'unknown') event.number = type;
   return event;
 }

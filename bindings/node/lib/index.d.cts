@@ -3,6 +3,7 @@
 export * from './builder.cjs';
 export * from './console.cjs';
 export * from './errors.cjs';
+export * from './network.cjs';
 export * from './vm.cjs';
 export * from './vsock.cjs';
 export * from './wait.cjs';

@@ -8,6 +8,7 @@ const { milliseconds, checkSignal, traced, waiting, untilEnd } = require('./wait
 const { Console } = require('./console.cjs');
 const { isClass } = require('./errors.cjs');
 const { Events, exitRecord } = require('./events.cjs');
+const { Network } = require('./network.cjs');
 const { Vsock } = require('./vsock.cjs');
 const { forgotten } = require('./forgotten.cjs');
 
@@ -18,6 +19,7 @@ class VM extends EventEmitter {
   #name;
   #events;
   #console;
+  #network;
   #vsock;
   #record; // how it ended, once it was closed
   #closed;
@@ -136,6 +138,11 @@ class VM extends EventEmitter {
 
   openConsole() {
     return new Console(native.vmConsole(this.#handle), this);
+  }
+
+  get network() {
+    this.#network ??= new Network(this.#handle, this);
+    return this.#network;
   }
 
   get vsock() {

@@ -2,6 +2,7 @@
 import type { EventEmitter } from 'node:events';
 import type { MachineOptions } from './builder.cjs';
 import type { Console } from './console.cjs';
+import type { Network, OpenForward } from './network.cjs';
 import type { Vsock } from './vsock.cjs';
 import type { SignalOptions, WaitOptions } from './wait.cjs';
 
@@ -125,12 +126,14 @@ export type ExitEvent = EventBase<'exit'> & { exit: ExitRecord };
 export type LostEvent = EventBase<'lost'> & { lost: number };
 /** The host could not serve a request of a disk. */
 export type DiskErrorEvent = EventBase<'disk-error'> & { disk: number };
+/** The host listens for a forwarded port. */
+export type PortEvent = EventBase<'port'> & { forward: OpenForward };
 /** Of a newer library. */
 export type UnknownEvent = EventBase<'unknown'> & { number: number };
-export type OtherEvent = EventBase<'ready' | 'exec-exit' | 'console' | 'port' | 'policy-deny' | 'oom' | 'log'>;
+export type OtherEvent = EventBase<'ready' | 'exec-exit' | 'console' | 'policy-deny' | 'oom' | 'log'>;
 
 /** Something that happened to a machine. */
-export type MachineEvent = StateEvent | ExitEvent | LostEvent | DiskErrorEvent | UnknownEvent | OtherEvent;
+export type MachineEvent = StateEvent | ExitEvent | LostEvent | DiskErrorEvent | PortEvent | UnknownEvent | OtherEvent;
 
 /** Events by name; each is also an `event`. */
 export type EventMap = { [E in MachineEvent as E['type']]: E } & { event: MachineEvent };
@@ -159,7 +162,8 @@ export class VM extends EventEmitter implements AsyncDisposable {
   /**
    * Waits for the end. Any number of times; always the same record.
    *
-   * @throws {@link CapsaError} `CAPSA_E_BOOT` when the guest never came up, with `exit` and `consoleTail`.
+   * @throws {@link CapsaError} `CAPSA_E_BOOT` when the guest never came up, with `exit` and `consoleTail`;
+   * `CAPSA_E_VMM_DIED`, with `exit`, when the machine's own process died.
    */
   wait(options?: WaitOptions): Promise<ExitRecord>;
   /**
@@ -182,6 +186,8 @@ export class VM extends EventEmitter implements AsyncDisposable {
   readonly console: Console;
   /** Another reader and writer of it, with a position of its own. Close it, or leave it to the garbage collector. */
   openConsole(): Console;
+  /** Its network: forwarded ports, the policy, the cable. */
+  readonly network: Network;
   /** Sockets to the guest. */
   readonly vsock: Vsock;
   /** What the guest has written to its first serial port: the early boot log, and the text of a panic. */

@@ -100,10 +100,15 @@ bool get_bytes(napi_env env, napi_value v, const char *name, void **out, size_t 
 
 /* The same for a property of an object; *out stays as it is when the property is missing. */
 bool opt_u32(napi_env env, napi_value o, const char *name, uint32_t *out);
+bool opt_u16(napi_env env, napi_value o, const char *name, uint16_t *out);
 bool opt_u64(napi_env env, napi_value o, const char *name, uint64_t *out);
 bool opt_i64(napi_env env, napi_value o, const char *name, int64_t *out);
 bool opt_text(napi_env env, napi_value o, const char *name, char **out);
 bool opt_list(napi_env env, napi_value o, const char *name, napi_value *list, uint32_t *len);
+
+/* An array of strings. What is there when it fails must be freed as well. */
+bool opt_texts(napi_env env, napi_value o, const char *name, char ***texts, uint32_t *n);
+void free_texts(char **texts, uint32_t n);
 
 napi_value new_undefined(napi_env env);
 napi_value new_number(napi_env env, double n);
@@ -167,6 +172,7 @@ bool devices_init(napi_env env, napi_value exports);
 bool vm_init(napi_env env, napi_value exports);
 bool life_init(napi_env env, napi_value exports);
 bool stats_init(napi_env env, napi_value exports);
+bool network_init(napi_env env, napi_value exports);
 bool vsock_init(napi_env env, napi_value exports);
 bool console_init(napi_env env, napi_value exports);
 bool expect_init(napi_env env, napi_value exports);

@@ -1,4 +1,4 @@
-/* devices.c - the devices of a machine to be built: console, disks, shared directories, balloon, sockets. */
+/* devices.c - a machine to be built: its console, disks, shared directories, balloon, process and sockets. */
 #include "addon.h"
 
 #include <stdlib.h>
@@ -7,17 +7,9 @@ static capsa_builder *get_builder(napi_env env, napi_callback_info info, size_t 
     return get_args(env, info, n, args) ? handle_get(env, args[0], KIND_BUILDER) : NULL;
 }
 
-static bool fits_u16(napi_env env, uint32_t n, const char *name, uint16_t *out) {
-    *out = (uint16_t)n;
-    if (n <= UINT16_MAX) return true;
-    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", name);
-    return false;
-}
-
 /* setConsole(builder, { columns, rows, ringSize }) */
 static napi_value set_console(napi_env env, napi_callback_info info) {
     capsa_console_options o = CAPSA_CONSOLE_OPTIONS_INIT;
-    uint32_t columns = 0, rows = 0;
     napi_value args[2];
 
     capsa_builder *b = get_builder(env, info, 2, args);
@@ -26,10 +18,8 @@ static napi_value set_console(napi_env env, napi_callback_info info) {
         CALL(capsa_builder_set_console(b, NULL, &err));
         return NULL;
     }
-    if (!opt_u32(env, args[1], "columns", &columns) || !opt_u32(env, args[1], "rows", &rows) ||
-        !opt_u64(env, args[1], "ringSize", &o.ring_size) ||
-        !fits_u16(env, columns, "columns must be at most 65535", &o.columns) ||
-        !fits_u16(env, rows, "rows must be at most 65535", &o.rows))
+    if (!opt_u16(env, args[1], "columns", &o.columns) || !opt_u16(env, args[1], "rows", &o.rows) ||
+        !opt_u64(env, args[1], "ringSize", &o.ring_size))
         return NULL;
     CALL(capsa_builder_set_console(b, &o, &err));
     return NULL;
@@ -45,37 +35,20 @@ struct disk_texts {
 };
 
 static void free_disk_texts(struct disk_texts *t) {
-    for (uint32_t i = 0; t->backing_dirs && i < t->n_backing_dirs; i++) free(t->backing_dirs[i]);
-    free(t->backing_dirs);
+    free_texts(t->backing_dirs, t->n_backing_dirs);
     free(t->path);
     free(t->overlay);
     free(t->scratch_dir);
     free(t->serial);
 }
 
-static bool get_backing_dirs(napi_env env, napi_value o, struct disk_texts *t) {
-    napi_value list, v;
-
-    if (!opt_list(env, o, "backingDirs", &list, &t->n_backing_dirs)) return false;
-    if (!t->n_backing_dirs) return true;
-    t->backing_dirs = calloc(t->n_backing_dirs, sizeof *t->backing_dirs);
-    if (!t->backing_dirs) {
-        throw_napi(env);
-        return false;
-    }
-    for (uint32_t i = 0; i < t->n_backing_dirs; i++)
-        if (napi_get_element(env, list, i, &v) != napi_ok || !get_text(env, v, "backingDirs", &t->backing_dirs[i]))
-            return false;
-    return true;
-}
-
 static bool get_disk(napi_env env, napi_value v, capsa_disk_options *o, struct disk_texts *t) {
     if (!opt_u32(env, v, "flags", &o->flags) || !opt_u32(env, v, "format", &o->format) ||
         !opt_u32(env, v, "queues", &o->queues) || !opt_text(env, v, "overlay", &t->overlay) ||
         !opt_text(env, v, "scratchDir", &t->scratch_dir) || !opt_text(env, v, "serial", &t->serial) ||
-        !get_backing_dirs(env, v, t) || !opt_u64(env, v, "iops", &o->iops) ||
-        !opt_u64(env, v, "iopsBurst", &o->iops_burst) || !opt_u64(env, v, "bytesPerSec", &o->bytes_per_sec) ||
-        !opt_u64(env, v, "bytesBurst", &o->bytes_burst))
+        !opt_texts(env, v, "backingDirs", &t->backing_dirs, &t->n_backing_dirs) ||
+        !opt_u64(env, v, "iops", &o->iops) || !opt_u64(env, v, "iopsBurst", &o->iops_burst) ||
+        !opt_u64(env, v, "bytesPerSec", &o->bytes_per_sec) || !opt_u64(env, v, "bytesBurst", &o->bytes_burst))
         return false;
     o->overlay = t->overlay;
     o->scratch_dir = t->scratch_dir;
@@ -166,7 +139,7 @@ static napi_value add_share(napi_env env, napi_callback_info info) {
     return status ? throw_status(env, status, err) : NULL;
 }
 
-/* ---- Balloon and sockets. */
+/* ---- Balloon, process and sockets. */
 
 /* setBalloon(builder, flags) */
 static napi_value set_balloon(napi_env env, napi_callback_info info) {
@@ -176,6 +149,17 @@ static napi_value set_balloon(napi_env env, napi_callback_info info) {
     capsa_builder *b = get_builder(env, info, 2, args);
     if (!b || !get_u32(env, args[1], "flags", &o.flags)) return NULL;
     CALL(capsa_builder_set_balloon(b, &o, &err));
+    return NULL;
+}
+
+/* setIsolation(builder, isolation, flags) */
+static napi_value set_isolation(napi_env env, napi_callback_info info) {
+    uint32_t isolation, flags;
+    napi_value args[3];
+
+    capsa_builder *b = get_builder(env, info, 3, args);
+    if (!b || !get_u32(env, args[1], "isolation", &isolation) || !get_u32(env, args[2], "flags", &flags)) return NULL;
+    CALL(capsa_builder_set_isolation(b, isolation, flags, &err));
     return NULL;
 }
 
@@ -220,8 +204,8 @@ bool devices_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
         METHOD("builderSetConsole", set_console),     METHOD("builderAddDisk", add_disk),
         METHOD("builderAddShare", add_share),         METHOD("builderSetBalloon", set_balloon),
-        METHOD("builderSetVsock", set_vsock),         METHOD("builderVsockListen", vsock_listen),
-        METHOD("builderVsockConnect", vsock_connect),
+        METHOD("builderSetIsolation", set_isolation), METHOD("builderSetVsock", set_vsock),
+        METHOD("builderVsockListen", vsock_listen),   METHOD("builderVsockConnect", vsock_connect),
     };
     return DEFINE(env, exports, methods);
 }

@@ -146,6 +146,14 @@ bool opt_u64(napi_env env, napi_value o, const char *name, uint64_t *out) { OPTI
 bool opt_i64(napi_env env, napi_value o, const char *name, int64_t *out) { OPTION(int64_t, get_i64) }
 bool opt_text(napi_env env, napi_value o, const char *name, char **out) { OPTION(char *, get_text) }
 
+bool opt_u16(napi_env env, napi_value o, const char *name, uint16_t *out) {
+    uint32_t n = *out;
+
+    if (!opt_u32(env, o, name, &n)) return false;
+    *out = (uint16_t)n;
+    return n <= UINT16_MAX || out_of_range(env, name, "at most 65535");
+}
+
 bool opt_list(napi_env env, napi_value o, const char *name, napi_value *list, uint32_t *len) {
     bool is_array = false;
 
@@ -154,6 +162,28 @@ bool opt_list(napi_env env, napi_value o, const char *name, napi_value *list, ui
     if (is_missing(env, *list)) return true;
     if (napi_is_array(env, *list, &is_array) != napi_ok || !is_array) return wrong(env, name, "an array");
     return napi_get_array_length(env, *list, len) == napi_ok;
+}
+
+bool opt_texts(napi_env env, napi_value o, const char *name, char ***texts, uint32_t *n) {
+    napi_value list, v;
+
+    *texts = NULL;
+    if (!opt_list(env, o, name, &list, n)) return false;
+    if (!*n) return true;
+    *texts = calloc(*n, sizeof **texts);
+    if (!*texts) {
+        *n = 0;
+        throw_napi(env);
+        return false;
+    }
+    for (uint32_t i = 0; i < *n; i++)
+        if (napi_get_element(env, list, i, &v) != napi_ok || !get_text(env, v, name, &(*texts)[i])) return false;
+    return true;
+}
+
+void free_texts(char **texts, uint32_t n) {
+    for (uint32_t i = 0; texts && i < n; i++) free(texts[i]);
+    free(texts);
 }
 
 napi_value new_undefined(napi_env env) {

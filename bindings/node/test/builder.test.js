@@ -17,7 +17,7 @@ const everything = {
     { tag: 'own', path: '/own', guestUid: 1000, guestGid: 100, hostUid: 7, hostGid: 8, maxFiles: 64, maxInodes: 1000 },
     { tag: 'ids', path: '/ids', owner: 'ranges', acl: true, uids: [{ guest: 0, host: 100000, count: 65536 }],
       gids: [{ guest: 0, host: 100000, count: 1 }, { guest: 1, host: 5, count: 2 }] }],
-  balloon: { reporting: false },
+  balloon: { reporting: false }, isolation: 'process', jail: 'partial',
   vsock: { listen: [{ port: 22, path: '/in' }], connect: [{ port: 80, path: '/out', type: 'seqpacket' }] },
 };
 
@@ -30,7 +30,8 @@ test('options and methods say the same', () => {
     fluent.disk(at, options);
   }
   for (const { tag, path: at, ...options } of everything.shares) fluent.share(tag, at, options);
-  fluent.balloon({ reporting: false }).vsock().vsockListen(22, '/in').vsockConnect(80, '/out', { type: 'seqpacket' });
+  fluent.balloon({ reporting: false }).isolation('process', { jail: 'partial' });
+  fluent.vsock().vsockListen(22, '/in').vsockConnect(80, '/out', { type: 'seqpacket' });
   assert.deepEqual(fluent.toJSON(), new Builder(everything).toJSON());
 });
 
@@ -64,8 +65,8 @@ test('paths may be URLs', () => {
 });
 
 test('settings can be taken back', () => {
-  const builder = new Builder({ cmdline: 'x', console: { columns: 7 }, balloon: false, vsock: true });
-  builder.cmdline(undefined).console().balloon().vsock(false);
+  const builder = new Builder({ cmdline: 'x', console: { columns: 7 }, balloon: false, isolation: 'process', vsock: true });
+  builder.cmdline(undefined).console().balloon().isolation('default').vsock(false);
   assert.deepEqual(builder.toJSON(), new Builder().toJSON());
 });
 
@@ -87,6 +88,10 @@ for (const [name, options, message] of [
   ['half of the host\'s ids', { shares: [{ tag: 'a', path: '/a', hostUid: 1 }] }, /go together/],
   ['a range that is a number', { shares: [{ tag: 'a', path: '/a', uids: [1] }] }, /range of ids/],
   ['a console that is too wide', { console: { columns: 65536 } }, /columns must be at most 65535/],
+  ['an unknown isolation', { isolation: 'jar' }, /isolation must be 'default' or 'none' or 'process'/],
+  ['an isolation that is no word', { isolation: true }, /isolation must be/],
+  ['an unknown jail', { isolation: 'process', jail: 'paper' }, /jail must be 'full' or 'partial' or 'off'/],
+  ['a jail alone', { jail: 'full' }, /jail needs an isolation/],
   ['an unknown type of socket', { vsock: { listen: [{ port: 1, path: '/a', type: 'dgram' }] } }, /type must be/],
 ]) {
   test(`refuses ${name}`, () => {

@@ -22,7 +22,7 @@ const npm = needs('npm', npmProblem());
 
 const files = ['LICENSE', 'README.md', 'package.json', ...fs.readdirSync(path.join(root, 'lib'), { recursive: false })
   .filter((name) => name !== 'native').map((name) => `lib/${name}`),
-'lib/native/capsa.node', 'lib/native/libcapsa.so.0'].sort();
+'lib/native/capsa-vzd', 'lib/native/capsa.node', 'lib/native/libcapsa.so.0'].sort();
 
 test('the tarball has the package and nothing else', async () => {
   const { stdout } = await run('tar', ['-tzf', tarball]);
@@ -42,18 +42,22 @@ test('nothing runs at the installation', () => {
 });
 
 const body = `
-  const vm = await VM.start(${JSON.stringify(guest('print:installed off'))});
-  console.log((await vm.console.expect(/\\w+\\n/)).text.trim(), (await vm.wait()).cause);
-  await vm.close();`;
+  for (const isolation of ['none', 'process']) {
+    const vm = await VM.start({ ...${JSON.stringify(guest('print:installed off'))}, isolation });
+    console.log((await vm.console.expect(/\\w+\\n/)).text.trim(), (await vm.wait()).cause);
+    await vm.close();
+  }`;
 
 /** Imports and requires the package in a project. */
 async function use(dir) {
+  fs.accessSync(path.join(dir, 'node_modules/capsa/lib/native/capsa-vzd'), fs.constants.X_OK);
   fs.writeFileSync(path.join(dir, 'esm.mjs'), `import { VM } from 'capsa';${body}`);
   fs.writeFileSync(path.join(dir, 'cjs.cjs'), `const { VM } = require('capsa'); (async () => {${body}})();`);
   for (const file of ['esm.mjs', 'cjs.cjs']) {
-    const { stdout, stderr } = await run(process.execPath, [file], { cwd: dir, timeout: 120_000 });
+    const env = { PATH: '/nonexistent' }; // nothing but the package has the program of isolated machines
+    const { stdout, stderr } = await run(process.execPath, [file], { cwd: dir, env, timeout: 120_000 });
     assert.equal(stderr, '');
-    assert.equal(stdout, 'installed guest-shutdown\n', file);
+    assert.equal(stdout, 'installed guest-shutdown\n'.repeat(2), file);
   }
 }
 

@@ -2,7 +2,8 @@
 
 Nothing is downloaded, so that ``pip install .`` and ``pip install -e .`` work offline. The wheel brings libcapsa.so.0
 along; which one, say in this order ``--config-settings library=PATH``, CAPSA_LIBRARY, and build/ of the source tree.
-``library=system`` makes a wheel without one, which uses the system's.
+``library=system`` makes a wheel without one, which uses the system's. The program capsa-vzd comes from beside the
+library, and is beside it again in the wheel, where the library looks for it.
 
 The wheel is the same bytes for the same input. Its platform tag says the oldest glibc that the library runs with, from
 the versions of the symbols it needs.
@@ -26,6 +27,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SONAME = "libcapsa.so.0"
+DAEMON = "capsa-vzd"
 SYSTEM = "system"
 
 # ZIP has no earlier time, and the files' own would make each wheel another.
@@ -105,6 +107,19 @@ def find_library(settings: Settings) -> Optional[pathlib.Path]:
     return found.resolve()
 
 
+def daemon_of(library: pathlib.Path) -> pathlib.Path:
+    """The program in which isolated machines run, beside the library; without it they could not."""
+    found = library.parent / DAEMON
+    if not os.access(found, os.X_OK):
+        raise SystemExit(f"capsa_build: there is no program {found}, which belongs beside the library: `make build`")
+    return found
+
+
+def native(library: Optional[pathlib.Path]) -> Dict[str, pathlib.Path]:
+    """What is compiled, by its name in the package's folder _native; nothing when the library is the system's."""
+    return {} if library is None else {SONAME: library, DAEMON: daemon_of(library)}
+
+
 def glibc(library: bytes) -> Tuple[int, int]:
     """The oldest glibc with all the symbol versions that the library needs."""
     versions = re.findall(rb"GLIBC_(\d+)\.(\d+)(?:\.\d+)?\0", library)
@@ -158,9 +173,7 @@ def sources() -> List[pathlib.Path]:
 def package(library: Optional[pathlib.Path]) -> List[Entry]:
     """The files of the package."""
     entries = [Entry(str(f.relative_to(ROOT / "src")), f.read_bytes()) for f in sources()]
-    if library is not None:
-        entries.append(Entry(f"capsa/_native/{SONAME}", library.read_bytes(), 0o755))
-    return entries
+    return entries + [Entry(f"capsa/_native/{n}", f.read_bytes(), 0o755) for n, f in native(library).items()]
 
 
 def write_wheel(path: pathlib.Path, entries: List[Entry]) -> None:
@@ -179,14 +192,16 @@ def _digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
-def link_library(library: Optional[pathlib.Path]) -> None:
-    """For an editable installation: the package in the source tree gets a link to the library."""
-    link = ROOT / "src" / "capsa" / "_native" / SONAME
-    link.parent.mkdir(exist_ok=True)
-    if link.is_symlink() or link.exists():
-        link.unlink()
-    if library is not None:
-        link.symlink_to(library)
+def link_native(library: Optional[pathlib.Path]) -> None:
+    """For an editable installation: the package in the source tree gets links to the library and its program."""
+    directory = ROOT / "src" / "capsa" / "_native"
+    directory.mkdir(exist_ok=True)
+    for name in (SONAME, DAEMON):
+        link = directory / name
+        if link.is_symlink() or link.exists():
+            link.unlink()
+    for name, file in native(library).items():
+        (directory / name).symlink_to(file)
 
 
 # ---- The hooks.
@@ -229,7 +244,7 @@ def build_editable(
 ) -> str:
     """A wheel that points to the source tree."""
     library = find_library(config_settings)
-    link_library(library)
+    link_native(library)
     name = wheel_name(library)
     pointer = Entry("__editable__.capsa.pth", f"{ROOT / 'src'}\n".encode())
     write_wheel(pathlib.Path(wheel_directory) / name, [pointer] + dist_info(library))

@@ -17,12 +17,14 @@ def test_keywords_and_methods_say_the_same() -> None:
     words = capsa.Builder(
         kernel="/k", initrd=pathlib.Path("/i"), args=["quiet", "a=b"], name="one", backend="kvm", cpus=2,
         memory_mib=64, timeout=1.5, disks=["/d", Disk("/e", read_only=True)], shares={"t": "/s"},
-        console=capsa.ConsoleOptions(100, 30), balloon=capsa.Balloon.NO_REPORTING, vsock=True,
+        console=capsa.ConsoleOptions(100, 30), balloon=capsa.Balloon.NO_REPORTING,
+        isolation=capsa.Isolation.PROCESS, jail=capsa.Jail.OFF, vsock=True,
         vsock_listen={22: "/in"}, vsock_connect={80: "/out"})
     methods = (
         capsa.Builder().linux(b"/k", b"/i").args("quiet").args("a=b").name("one").backend("kvm").cpus(2)
         .memory_mib(64).timeout(1.5).disk("/d").disk("/e", read_only=True).share("t", "/s")
-        .console(columns=100, rows=30).balloon(capsa.Balloon.NO_REPORTING).vsock()
+        .console(columns=100, rows=30).balloon(capsa.Balloon.NO_REPORTING)
+        .isolation(capsa.Isolation.PROCESS, jail=capsa.Jail.OFF).vsock()
         .vsock_listen(22, "/in").vsock_connect(80, "/out"))
     assert words.to_json() == methods.to_json()
     assert words.to_dict()["timeout_ms"] == 1500

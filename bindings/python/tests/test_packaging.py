@@ -63,8 +63,9 @@ def test_the_wheel_is_whole(wheel: pathlib.Path, library: pathlib.Path) -> None:
             data = archive.read(name)
             encoded = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             assert (digest, int(size)) == (f"sha256={encoded}", len(data))
-        assert archive.read("capsa/_native/libcapsa.so.0") == library.read_bytes()
-        assert archive.getinfo("capsa/_native/libcapsa.so.0").external_attr >> 16 & 0o111
+        for name, file in (("libcapsa.so.0", library), ("capsa-vzd", library.parent / "capsa-vzd")):
+            assert archive.read(f"capsa/_native/{name}") == file.read_bytes()
+            assert archive.getinfo(f"capsa/_native/{name}").external_attr >> 16 & 0o777 == 0o755
         text = archive.read("capsa-0.1.0.dist-info/METADATA").decode()
         assert "Requires-Python: >=3.9\n" in text and "\n# capsa for Python\n" in text
         assert archive.read("capsa-0.1.0.dist-info/entry_points.txt") == (
@@ -99,6 +100,13 @@ def test_a_missing_library_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: pa
     assert not [n for n in zipfile.ZipFile(tmp_path / name).namelist() if "_native" in n]
 
 
+def test_a_library_without_its_program_is_said(library: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    alone = tmp_path / "libcapsa.so.0"
+    alone.write_bytes(library.read_bytes())
+    with pytest.raises(SystemExit, match=f"no program {tmp_path}/capsa-vzd"):
+        capsa_build.build_wheel(str(tmp_path), {"library": str(alone)})
+
+
 # ---- With pip, which must not need the network.
 
 
@@ -121,6 +129,21 @@ def ask(environment: pathlib.Path) -> str:
     return done.stdout
 
 
+def isolated(environment: pathlib.Path, guest: str) -> str:
+    """How a machine in a process of its own ends, with nothing but what the installation has brought along."""
+    program = (
+        "import capsa\n"
+        f"with capsa.Builder(kernel={guest!r}, cmdline='print:hello echo off', memory_mib=32,\n"
+        "                   isolation=capsa.Isolation.PROCESS).start() as vm:\n"
+        "    console = vm.console()\n"
+        "    console.expect('hello\\n', timeout=60)\n"
+        "    console.eof(60)\n"
+        "    print(vm.wait(60).cause.name)\n")
+    done = subprocess.run([environment / "bin" / "python", "-W", "error", "-c", program], env={"PATH": "/nonexistent"},
+                          cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return done.stdout
+
+
 @pytest.fixture
 def environment(tmp_path: pathlib.Path) -> pathlib.Path:
     venv.create(tmp_path / "venv", with_pip=True)
@@ -128,24 +151,29 @@ def environment(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_pip_installs_offline(
-    environment: pathlib.Path, tmp_path: pathlib.Path, library: pathlib.Path
+    kvm: None, environment: pathlib.Path, tmp_path: pathlib.Path, library: pathlib.Path, guest_elf: str
 ) -> None:
     pip(environment, "install", str(PACKAGE), CAPSA_LIBRARY=str(library))
     where, version = ask(environment).split()
     assert version == "0.1.0" and where.startswith(str(environment)) and where.endswith("/_native/libcapsa.so.0")
+    assert os.access(pathlib.Path(where).parent / "capsa-vzd", os.X_OK)
+    assert isolated(environment, guest_elf) == "GUEST_SHUTDOWN\n"
     pip(environment, "uninstall", "-y", "capsa")
 
     native = PACKAGE / "src" / "capsa" / "_native" / "libcapsa.so.0"
+    daemon = native.with_name("capsa-vzd")
     before = os.readlink(native) if native.is_symlink() else None
     pip(environment, "install", "-e", str(PACKAGE), CAPSA_LIBRARY=str(library))
     try:
         where, version = ask(environment).split()
         assert version == "0.1.0" and where == str(native) and native.resolve() == library
+        assert isolated(environment, guest_elf) == "GUEST_SHUTDOWN\n"
         pip(environment, "uninstall", "-y", "capsa")
     finally:
         native.unlink()
+        daemon.unlink()
         if before is not None:
-            native.symlink_to(before)
+            capsa_build.link_native(pathlib.Path(before))
         else:
             native.parent.rmdir()
 

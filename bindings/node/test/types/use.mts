@@ -7,6 +7,7 @@ import {
 const options: MachineOptions = {
   kernel: new URL('file:///vmlinuz'), initrd: '/initrd', disks: ['/a', { path: '/b', format: 'raw', iops: 1n }],
   shares: [{ tag: 'home', path: '/home', owner: 'squash' }], vsock: { listen: [{ port: 1, path: '/in' }] },
+  isolation: 'process', jail: 'partial',
 };
 await using vm = await VM.start({ ...options, signal: AbortSignal.timeout(1), startTimeout: 5 });
 const match: Match = await vm.console.expect([/a(?<b>c)/, 'b', Buffer.from('c')], { timeout: 1 });
@@ -27,6 +28,15 @@ bytes.setNoDelay(true);
 const messages: PacketSocket = await vm.vsock.connect(80, { type: 'seqpacket', timeout: 1 });
 const listener = vm.vsock.listen(1, { backlog: 4 }, (socket) => socket.unref());
 for await (const socket of listener) socket.setKeepAlive(true);
+const open = vm.network.forward(80, { host: '::', protocol: 'tcp' });
+const hostPort: number | undefined = open.hostPort ?? vm.network.forwards()[0]?.hostPort;
+vm.network.unforward(open);
+vm.network.setPolicy({ default: 'deny-all', rules: [{ action: 'allow', ports: [80, '1-2'], groups: ['private'] }] });
+vm.network.setPolicy(undefined);
+vm.on('port', ({ forward }) => forward.guestPort.toFixed());
+new Builder({ network: { ipv6: false, hosts: { a: ['::1'] } }, forwards: [1, { guestPort: 2, path: '/x' }] }).network(false);
+// @ts-expect-error
+vm.network.setPolicy({ default: 'some' });
 const exits: number = vm.stats().exits + vm.deviceStats(0).kicks + vm.deviceStats().length;
 try {
   await new Builder({ cpus: 2 }).cpus(1).linux('/k').disk('/d', { temporary: true }).build();
@@ -39,6 +49,9 @@ new Builder({ cpu: 1 });
 new VM();
 // @ts-expect-error
 new Builder().share('a', '/a', { owner: 'me' });
+// @ts-expect-error
+new Builder().isolation('process', { jail: 'paper' });
+new Builder().isolation().isolation('none').isolation('process', { jail: 'off' });
 const all: [string, boolean, string[], string] = [version, has('x'), (await doctor()).features, await metrics()];
 const reader: Console = vm.openConsole();
-export { all, b, exits, messages, output, reader, status };
+export { all, b, exits, hostPort, messages, output, reader, status };

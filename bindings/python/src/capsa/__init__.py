@@ -17,14 +17,18 @@ from ._wait import Cancel
 from .builder import Builder, ConsoleOptions, boot
 from .console import Console, Pattern
 from .disk import Disk
-from .enums import Balloon, Cause, DiskFormat, EventType, ShareCache, ShareOwner, ShareXattr, Stage, State
+from .enums import (
+    Balloon, Cause, DiskFormat, EventType, ForwardProtocol, Isolation, Jail, NetworkMode, ShareCache, ShareOwner,
+    ShareXattr, Stage, State,
+)
 from .errors import (
     BootError, CallCancelledError, CallInterruptedError, CallTimeoutError, CapsaError, ClosedError, CommandError,
-    ConfigError, ExistsError, ForkedError, GuestError, HandleError, InternalError, InvalidArgumentError, LibraryError,
-    LimitError, NoMemoryError, NotFoundError, PermissionDeniedError, Problem, ProtocolError, RefusedError, ResetError,
-    StateError, SystemCallError, UnavailableError, UnsupportedError, VMMDiedError,
+    ConfigError, ExistsError, FailedError, ForkedError, GuestError, HandleError, InternalError, InvalidArgumentError,
+    LibraryError, LimitError, NoMemoryError, NotFoundError, PermissionDeniedError, Problem, ProtocolError, RefusedError,
+    ResetError, StateError, SystemCallError, UnavailableError, UnsupportedError, VMMDiedError,
 )
 from .library import abi_version, doctor, has, metrics, status_name, version, version_number
+from .network import Forward, Network, OpenForward
 from .records import Completed, DeviceStats, Event, ExitInfo, Match, Stats, StopOutcome
 from .share import IDRange, Share
 from .vm import VM
@@ -35,9 +39,10 @@ __version__ = _c.CAPSA_VERSION_STRING
 __all__ = [
     "Balloon", "BootError", "Builder", "CallCancelledError", "CallInterruptedError", "CallTimeoutError", "Cancel",
     "CapsaError", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console", "ConsoleOptions",
-    "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "ForkedError", "GuestError",
-    "HandleError", "IDRange", "InternalError", "InvalidArgumentError", "LibraryError", "LimitError", "Match",
-    "NoMemoryError", "NotFoundError", "Pattern", "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError",
+    "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "FailedError", "ForkedError",
+    "Forward", "ForwardProtocol", "GuestError", "HandleError", "IDRange", "InternalError", "InvalidArgumentError",
+    "Isolation", "Jail", "LibraryError", "LimitError", "Match", "Network", "NetworkMode", "NoMemoryError",
+    "NotFoundError", "OpenForward", "Pattern", "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError",
     "ResetError", "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats",
     "StopOutcome", "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener",
     "VsockStream", "abi_version", "boot", "doctor", "has", "metrics", "status_name", "version", "version_number",

@@ -10,7 +10,8 @@ from . import _bindings as c
 from ._ffi import Handle, Path, call, json_from, lib, optional_path, path, string, text_from, unsigned
 from ._wait import milliseconds
 from .disk import Disk
-from .enums import Balloon
+from .enums import Balloon, Isolation, Jail, NetworkMode
+from .network import Forward, Network, Policy, forward as forward_of, policy_text
 from .share import Share
 from .vm import VM
 from .vsock import flags
@@ -62,6 +63,11 @@ class Builder(Handle):
         shares: Optional[Mapping[str, Union[Share, Path]]] = None,
         console: Optional[ConsoleOptions] = None,
         balloon: Optional[Balloon] = None,
+        isolation: Optional[Isolation] = None,
+        jail: Optional[Jail] = None,
+        network: Union[Network, bool, None] = None,
+        policy: Optional[Policy] = None,
+        forwards: Iterable[Union[Forward, int]] = (),
         vsock: Optional[bool] = None,
         vsock_listen: Optional[Mapping[int, Path]] = None,
         vsock_connect: Optional[Mapping[int, Path]] = None,
@@ -74,21 +80,26 @@ class Builder(Handle):
         self.args(*args)
         given: Tuple[Tuple[Any, Callable[[Any], Any]], ...] = (
             (cmdline, self.cmdline), (name, self.name), (backend, self.backend), (cpus, self.cpus),
-            (memory_mib, self.memory_mib), (timeout, self.timeout), (balloon, self.balloon), (vsock, self.vsock),
+            (memory_mib, self.memory_mib), (timeout, self.timeout), (balloon, self.balloon), (network, self.network),
+            (policy, self.policy), (vsock, self.vsock),
         )
         for value, method in given:
             if value is not None:
                 method(value)
+        if isolation is not None or jail is not None:
+            self.isolation(Isolation.DEFAULT if isolation is None else isolation, jail=jail or Jail.FULL)
         for disk in disks:
             self.disk(disk)
         for tag, share in (shares or {}).items():
             self.share(tag, share)
+        for port in forwards:
+            self.forward(port)
         if console is not None:
             self.console(console.columns, console.rows, console.ring_size)
-        for port, at in (vsock_listen or {}).items():
-            self.vsock_listen(port, at)
-        for port, to in (vsock_connect or {}).items():
-            self.vsock_connect(port, to)
+        for number, at in (vsock_listen or {}).items():
+            self.vsock_listen(number, at)
+        for number, to in (vsock_connect or {}).items():
+            self.vsock_connect(number, to)
 
     @classmethod
     def _made(cls: Type[_Builder], function: Any, *arguments: Any) -> _Builder:
@@ -197,6 +208,41 @@ class Builder(Handle):
         options = c.capsa_balloon_options.init()
         options.flags = unsigned(flags, 32, "the balloon's flags")
         call(lib.capsa_builder_set_balloon, self._handle, byref(options))
+        return self
+
+    def isolation(self: _Builder, isolation: Isolation = Isolation.PROCESS, *, jail: Jail = Jail.FULL) -> _Builder:
+        """Chooses the process in which the machine runs, and how far one of its own is confined.
+
+        A machine whose process dies ends with Cause.VMM_CRASH. UnavailableError of build() when the program capsa-vzd,
+        which the package brings along, is in none of the places where it could be.
+        """
+        call(lib.capsa_builder_set_isolation, self._handle, unsigned(isolation, 32, "the isolation"),
+             unsigned(jail, 32, "the jail"))
+        return self
+
+    def network(self: _Builder, network: Union[Network, bool] = True, **options: Any) -> _Builder:
+        """Gives the guest a network: a Network, or what a Network takes by keyword. False: none."""
+        if not isinstance(network, Network):
+            network = Network(**options) if network else Network(NetworkMode.NONE, **options)
+        elif options:
+            raise TypeError("options beside a Network, which has its own")
+        made, keep = network.options()
+        call(lib.capsa_builder_set_network, self._handle, byref(made))
+        del keep
+        return self
+
+    def policy(self: _Builder, policy: Optional[Policy]) -> _Builder:
+        """Says what the guest may reach, and what may reach it: JSON as text or as a mapping; capsa.h has its form.
+
+        None goes back to everything but the host itself, and what only the host should reach.
+        """
+        call(lib.capsa_builder_set_policy_json, self._handle, *policy_text(policy))
+        return self
+
+    def forward(self: _Builder, forward: Union[Forward, int], **options: Any) -> _Builder:
+        """Opens a port of the guest to the host's side: a Forward, or a port and what a Forward takes by keyword."""
+        made = forward_of(forward, options).options()
+        call(lib.capsa_builder_add_forward, self._handle, byref(made))
         return self
 
     def vsock(self: _Builder, on: bool = True) -> _Builder:

@@ -116,6 +116,46 @@ class ShareXattr(IntEnum):
     ALL = c.CAPSA_SHARE_XATTR_ALL
 
 
+class NetworkMode(IntEnum):
+    """What is at the other end of the guest's cable."""
+
+    NONE = c.CAPSA_NETWORK_NONE
+    """no network device"""
+    USER = c.CAPSA_NETWORK_USER
+    """a network of the machine's own, in user space"""
+    NAT = c.CAPSA_NETWORK_NAT
+    """the platform's network; not on every backend"""
+
+
+class ForwardProtocol(IntEnum):
+    """What a forwarded port speaks."""
+
+    TCP = c.CAPSA_FORWARD_TCP
+    UDP = c.CAPSA_FORWARD_UDP
+
+
+class Isolation(IntEnum):
+    """The process in which a machine runs."""
+
+    DEFAULT = c.CAPSA_ISOLATION_DEFAULT
+    """as the backend prefers: kvm runs it in this process"""
+    NONE = c.CAPSA_ISOLATION_NONE
+    """in this process"""
+    PROCESS = c.CAPSA_ISOLATION_PROCESS
+    """in a process of its own, whose death is only the machine's"""
+
+
+class Jail(IntEnum):
+    """How far a machine's own process is confined."""
+
+    FULL = 0
+    """as far as the library goes; what the host's kernel cannot do is an error of the build"""
+    PARTIAL = c.CAPSA_ISOLATION_JAIL_PARTIAL
+    """as far as the host's kernel goes"""
+    OFF = c.CAPSA_ISOLATION_JAIL_OFF
+    """not at all"""
+
+
 class Balloon(IntFlag):
     """How memory that the guest does without goes back to the host; all of it is on unless a flag says otherwise."""
 

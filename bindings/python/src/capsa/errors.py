@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BootError", "CallCancelledError", "CallInterruptedError", "CallTimeoutError", "CapsaError", "ClosedError",
-    "CommandError", "ConfigError", "ExistsError", "ForkedError", "GuestError", "HandleError", "InternalError",
-    "InvalidArgumentError", "LibraryError", "LimitError", "NoMemoryError", "NotFoundError", "PermissionDeniedError",
-    "Problem", "ProtocolError", "RefusedError", "ResetError", "StateError", "SystemCallError", "UnavailableError",
-    "UnsupportedError", "VMMDiedError",
+    "CommandError", "ConfigError", "ExistsError", "FailedError", "ForkedError", "GuestError", "HandleError",
+    "InternalError", "InvalidArgumentError", "LibraryError", "LimitError", "NoMemoryError", "NotFoundError",
+    "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError", "ResetError", "StateError", "SystemCallError",
+    "UnavailableError", "UnsupportedError", "VMMDiedError",
 ]
 
 
@@ -202,12 +202,17 @@ class ResetError(SystemCallError, ConnectionResetError):
     """The guest's driver went away."""
 
 
-class BootError(CapsaError):
+class FailedError(CapsaError):
+    """A machine failed: it did not come up, or its process died."""
+
+    exit_info: Optional[ExitInfo] = None
+    """the machine's record, when VM.wait() raised it"""
+
+
+class BootError(FailedError):
     """The kernel could not be loaded or did not come up; ``console_tail`` has its last words."""
 
     status = c.CAPSA_E_BOOT
-    exit_info: Optional[ExitInfo] = None
-    """the machine's record, when VM.wait() raised it"""
 
 
 class GuestError(CapsaError):
@@ -222,8 +227,8 @@ class ProtocolError(CapsaError):
     status = c.CAPSA_E_PROTOCOL
 
 
-class VMMDiedError(CapsaError):
-    """The machine failed through a fault of the library."""
+class VMMDiedError(FailedError):
+    """The machine failed through a fault of the library, or its own process died."""
 
     status = c.CAPSA_E_VMM_DIED
 

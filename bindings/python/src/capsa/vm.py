@@ -13,7 +13,8 @@ from ._ffi import Descriptor, Handle, Output, call, fd_from, handle_of, json_fro
 from ._wait import Cancel, milliseconds, patiently
 from .console import Console
 from .enums import Cause, EventType, Stage, State, known
-from .errors import BootError, CallInterruptedError, ClosedError, NotFoundError
+from .errors import CallInterruptedError, ClosedError, FailedError, NotFoundError
+from .network import Forward, OpenForward, Policy, forward as forward_of, policy_text
 from .records import DeviceStats, Event, ExitInfo, Stats, StopOutcome
 from .vsock import VsockListener, VsockStream, flags
 
@@ -38,13 +39,14 @@ class VM(Handle):
     def wait(self, timeout: Optional[float] = None, *, cancel: Optional[Cancel] = None) -> ExitInfo:
         """Waits for the end of the machine, however it ends; repeatable, from many threads.
 
-        BootError, whose ``exit_info`` is the record, when the guest never came up.
+        BootError when the guest never came up, VMMDiedError when the machine's process died; ``exit_info`` of both is
+        the record.
         """
         info = c.capsa_exit_info.init()
         try:
             patiently(timeout, lambda ms: call(
                 lib.capsa_vm_wait, self._handle, ms, handle_of(Cancel, cancel), byref(info)))
-        except BootError as error:
+        except FailedError as error:
             error.exit_info = ExitInfo.of(info)
             raise
         return ExitInfo.of(info)
@@ -71,7 +73,7 @@ class VM(Handle):
         """The stage that ended a machine while a signal was handled, when that was what the guest was last asked."""
         try:
             cause = self.wait(0).cause
-        except BootError:
+        except FailedError:
             return Stage.NONE
         if cause == Cause.KILLED:
             return Stage.KILL
@@ -170,6 +172,32 @@ class VM(Handle):
     def vsock_unlisten(self, port: int) -> None:
         """Frees a port of vsock_listen(), or one that the builder bound: the guest is refused there from now on."""
         call(lib.capsa_vm_vsock_unlisten, self._handle, unsigned(port, 32, "the port"))
+
+    # ---- Network
+
+    def add_forward(self, forward: Union[Forward, int], **options: Any) -> OpenForward:
+        """Opens one more port of the guest to the host's side: a Forward, or a port and what a Forward takes."""
+        made, info = forward_of(forward, options).options(), c.capsa_forward_info.init()
+        call(lib.capsa_vm_add_forward, self._handle, byref(made), byref(info))
+        return OpenForward.of(info)
+
+    def remove_forward(self, forward: Union[OpenForward, int]) -> None:
+        """Closes a forwarded port, or the one with that id. TCP connections that are established go on."""
+        number = forward.id if isinstance(forward, OpenForward) else forward
+        call(lib.capsa_vm_remove_forward, self._handle, unsigned(number, 32, "the forward's id"))
+
+    def forwards(self) -> List[OpenForward]:
+        """The forwarded ports, those of the builder first."""
+        found: Any = json_from(lib.capsa_vm_forwards_json, self._handle)
+        return [OpenForward.of_json(value) for value in found]
+
+    def set_policy(self, policy: Optional[Policy]) -> None:
+        """Puts another policy in force, at once: flows that it does not allow end. See Builder.policy()."""
+        call(lib.capsa_vm_set_policy_json, self._handle, *policy_text(policy))
+
+    def set_link(self, up: bool) -> None:
+        """Plugs the guest's cable in, or pulls it out."""
+        call(lib.capsa_vm_set_link, self._handle, int(bool(up)))
 
     # ---- Numbers
 
