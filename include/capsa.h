@@ -38,7 +38,8 @@
  * parent is not affected. Error objects may be read in the child.
  *
  * Manners. The library never exits the process, writes to stdio, installs signal handlers of its own design, changes
- * the directory or the umask, or reads the environment. It stays loaded after dlclose().
+ * the directory or the umask, or reads the environment (but for CAPSA_VZD_PATH and PATH, as they were when it was
+ * loaded, for a machine in a process of its own). It stays loaded after dlclose().
  *
  * Signals. The library's Go runtime takes SIGBUS, SIGFPE, SIGSEGV, SIGPIPE and SIGURG over and passes on to the program's
  * handlers what is not its own. Handlers that the program installs later must have SA_ONSTACK, since the library's
@@ -615,9 +616,10 @@ CAPSA_API capsa_status capsa_builder_set_balloon(capsa_builder *builder, const c
 #define CAPSA_ISOLATION_JAIL_OFF 2     /* it is not confined */
 
 /* Chooses the process in which the machine runs (CAPSA_ISOLATION_...), and with `flags` its jail. A machine whose
- * process dies ends with CAPSA_CAUSE_VMM_CRASH. An event of type CAPSA_EVENT_LOG says what confines it. The build needs the program capsa-vzd for it: beside the library, beside this program, in
- * PATH, or where the environment variable CAPSA_VZD_PATH says. UNAVAILABLE at the build: it is in none of them;
- * UNSUPPORTED at the build: the backend cannot, or the host's kernel cannot confine it. Errors: INVALID_ARG. Since 0.1. */
+ * process dies ends with CAPSA_CAUSE_VMM_CRASH. An event of type CAPSA_EVENT_LOG says what confines it. The build
+ * needs the program capsa-vzd for it: beside the library, beside this program, in PATH, or where the environment
+ * variable CAPSA_VZD_PATH says. UNAVAILABLE at the build: it is in none of them; UNSUPPORTED at the build: the backend
+ * cannot, or the host's kernel cannot confine it. Errors: INVALID_ARG. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_set_isolation(capsa_builder *builder, uint32_t isolation, uint32_t flags,
                                                    capsa_error **err);
 
