@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import pathlib
 import subprocess
 import time
@@ -18,6 +19,10 @@ PACKAGE = ROOT / "bindings" / "python"
 PATIENCE = 60.0
 
 pytest_plugins = ["pytester"]
+
+# A shell starts what is to run in the background with SIGINT ignored, and programs inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Numbers of the system calls in which waits are on x86-64: poll, ppoll, accept4.
 POLLS = {"7", "271", "288"}

@@ -278,7 +278,7 @@ func TestRules(t *testing.T) {
 		{"read-only disk", vm.Config{Disks: []vm.Disk{{Path: image, ReadOnly: true}}}, rule{image, read | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV}},
 		{"backing files", vm.Config{Disks: []vm.Disk{{Path: image}}}, rule{dir, read}},
 		{"backing directory", vm.Config{Disks: []vm.Disk{{Path: image, BackingDirs: []string{"/b"}}}}, rule{"/b", read}},
-		{"new overlay", vm.Config{Disks: []vm.Disk{{Path: image, Overlay: dir + "/new"}}}, rule{dir, create}},
+		{"new overlay", vm.Config{Disks: []vm.Disk{{Path: image, Overlay: dir + "/new"}}}, rule{dir, create | list}},
 		{"old overlay", vm.Config{Disks: []vm.Disk{{Path: "/x", Overlay: image}}}, rule{image, write}},
 		{"temporary", vm.Config{Disks: []vm.Disk{{Path: "/x", Temporary: true}}}, rule{defaultScratch, create}},
 		{"scratch", vm.Config{Disks: []vm.Disk{{Path: "/x", Temporary: true, ScratchDir: "/s"}}}, rule{"/s", create}},

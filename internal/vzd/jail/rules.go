@@ -112,7 +112,8 @@ func diskRules(d vm.Disk) []rule {
 		if _, err := os.Stat(d.Overlay); err == nil {
 			out = append(out, rule{d.Overlay, write}, rule{filepath.Dir(d.Overlay), read})
 		} else {
-			out = append(out, rule{filepath.Dir(d.Overlay), create})
+			// The directory is opened too, to make the new name last (fsync(2)).
+			out = append(out, rule{filepath.Dir(d.Overlay), create | list})
 		}
 	}
 	if d.Temporary {
