@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import pathlib
+import signal
 import subprocess
 import time
 from typing import Any, Callable, Iterator, Union
