@@ -42,7 +42,7 @@ race: setup ## the same with the race detector
 demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
 	BUILD=$(BUILD) scripts/demo.sh
 
-test: check unit abi python-test node-test faults e2e abi-linux ## everything; CI runs this
+test: check unit abi python-test node-test faults e2e e2e-isolated abi-linux ## everything; CI runs this
 
 clean: ## removes build/
 	rm -rf $(BUILD)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 )
 
@@ -43,7 +44,7 @@ func (n *notifier) add(op string, level, raised bool) (int, error) {
 		return -1, vm.Errorf(vm.KindLimit, op, "%d descriptors of this machine exist already", maxNotified).
 			WithHint("keep one for the life of the machine")
 	}
-	own, theirs, err := socketPair()
+	own, theirs, err := sockpair.New()
 	if err != nil {
 		return -1, descriptorError(op, err)
 	}
@@ -135,7 +136,7 @@ func (n *notifier) finish() {
 // tell.
 func (e end) raise() {
 	if e.peer >= 0 {
-		_ = unix.Sendto(e.own, []byte{1}, sendFlags, nil)
+		_ = unix.Sendto(e.own, []byte{1}, sockpair.SendFlags, nil)
 	}
 }
 

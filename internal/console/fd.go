@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/safe"
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 )
 
 // pumpChunk is how many bytes a pump carries at a time.
@@ -24,7 +25,7 @@ const pumpChunk = 32 << 10
 // console is announced with a shutdown of both directions after the last byte,
 // also to copies in forked processes.
 func (c *Console) FD() (int, error) {
-	own, theirs, err := socketPair()
+	own, theirs, err := sockpair.New()
 	if err != nil {
 		return -1, fmt.Errorf("console: file descriptor: %w", err)
 	}
@@ -208,7 +209,7 @@ func (s *stream) control(fn func(fd int)) {
 // send is one non-blocking send without SIGPIPE.
 func send(fd int, p []byte) (int, error) {
 	for {
-		n, err := unix.SendmsgN(fd, p, nil, nil, sendFlags)
+		n, err := unix.SendmsgN(fd, p, nil, nil, sockpair.SendFlags)
 		if err != unix.EINTR {
 			return n, err
 		}

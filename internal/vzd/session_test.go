@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 	"github.com/libcapsa/libcapsa/internal/vzd/wire"
@@ -28,7 +29,7 @@ type client struct {
 func serve(t *testing.T, opts Options, prepare ...func(*vmtest.Fake)) *client {
 	t.Helper()
 	vmtest.CheckLeaks(t)
-	ours, theirs, err := wire.Socketpair()
+	ours, theirs, err := sockpair.New()
 	require.NoError(t, err)
 	c := &client{T: t, fake: vmtest.NewFake(), end: make(chan error, 1)}
 	for _, p := range prepare {
@@ -106,7 +107,7 @@ func (c *client) over() error {
 func (c *client) streams() (ours, theirs []int) {
 	c.Helper()
 	for range wire.Streams {
-		a, b, err := wire.Socketpair()
+		a, b, err := sockpair.New()
 		require.NoError(c, err)
 		ours, theirs = append(ours, a), append(theirs, b)
 	}

@@ -27,13 +27,14 @@ const sys = "golang.org/x/sys"
 var rules = []rule{
 	// The product, from the top.
 	{folder: "libcapsa", own: []string{"capsa", "internal/console", "internal/vm", "internal/safe"}, third: []string{sys}},
-	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe"}, third: []string{sys}},
+	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "cmd/capsa", own: []string{"capsa"}},
 	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz."}},
 
 	// The contract between product and backends: the standard library alone.
 	{folder: "internal/vm"},
 	{folder: "internal/safe"},
+	{folder: "internal/sockpair", third: []string{sys}},
 
 	// The only place that knows every backend.
 	{folder: "internal/backend", own: []string{"internal/vm", "internal/kvm.", "internal/vz.", "internal/vzd/client"}},
@@ -65,7 +66,7 @@ var rules = []rule{
 	{folder: "internal/virtio/blk", own: append([]string{"internal/block"}, device...), alone: true},
 
 	// The host's side of devices: no queues, no hypervisor.
-	{folder: "internal/console", own: []string{"internal/safe"}, third: []string{sys}},
+	{folder: "internal/console", own: []string{"internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "internal/block", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/klauspost/compress"}},
 	{folder: "internal/vsock", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "internal/fuse", own: []string{"internal/safe"}, third: []string{sys, "github.com/hanwen/go-fuse/v2"}},
@@ -90,9 +91,9 @@ var rules = []rule{
 	// The macOS backend and the daemon. plan runs everywhere.
 	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
 	{folder: "internal/vz/plan", own: []string{"internal/vm"}},
-	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
-	{folder: "internal/vzd/wire", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}, alone: true},
-	{folder: "internal/vzd/client", own: []string{"internal/vzd/wire", "internal/vm", "internal/safe"}, third: []string{sys}},
+	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
+	{folder: "internal/vzd/wire", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}, alone: true},
+	{folder: "internal/vzd/client", own: []string{"internal/vzd/wire", "internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 
 	// Test kits: importable by tests alone (see kits).
 	{folder: "internal/vmtest", own: []string{"internal/vm", "internal/safe"}, third: []string{testify}},

@@ -1,12 +1,13 @@
 #!/bin/sh
 # run.sh [PATTERN...]: end-to-end tests of libcapsa.so through its C header. All
 # tests run in one process tree, on the host's KVM when it has hardware support,
-# else in one start of the lab (tests/lab), and the last line counts them.
+# else in the lab (tests/lab), and the last line counts them.
 #
 #   run.sh                  all tests
 #   run.sh boot exit.pan*   a group; tests by name, with wildcards
 #   run.sh --list           names
 #
+# E2E_ISOLATION=process runs each machine in a process of its own.
 # BUILD (build) is where libcapsa.so and guest images are; `make e2e` makes them
 # first. LAB_TIMEOUT is in seconds (5400).
 set -eu

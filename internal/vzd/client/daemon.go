@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/safe"
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vzd/wire"
 )
@@ -36,7 +37,7 @@ type daemon struct {
 // open starts a daemon. Nothing is received before greet. When the process is gone,
 // unhook is called. temp is its directory for temporary files, or "".
 func open(path string, args []string, temp string, unhook func()) (*daemon, error) {
-	own, theirs, err := wire.Socketpair()
+	own, theirs, err := sockpair.New()
 	if err != nil {
 		return nil, startError(path, err)
 	}

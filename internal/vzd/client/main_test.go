@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 	"github.com/libcapsa/libcapsa/internal/vzd"
@@ -98,7 +99,7 @@ func (m withSockets) Close() error {
 func (m withSockets) VsockConnect(ctx context.Context, _ vm.VsockType, port uint32) (int, error) {
 	switch port {
 	case 1:
-		ours, theirs, err := wire.Socketpair()
+		ours, theirs, err := sockpair.New()
 		if err != nil {
 			return -1, err
 		}

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/safe"
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
-	"github.com/libcapsa/libcapsa/internal/vzd/wire"
 )
 
 // process is a daemon's process.
@@ -37,7 +37,7 @@ type process struct {
 // temporary files, if it needs one. It is told who started it, to end when that ends.
 // When it has ended, unhook is called.
 func launch(path string, args []string, temp string, control int, unhook func()) (*process, error) {
-	ownLog, theirLog, err := wire.Socketpair()
+	ownLog, theirLog, err := sockpair.New()
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vzd/wire"
 )
@@ -106,7 +107,7 @@ func (o *outflow) run() {
 func newStreams(host vm.Host) (ours [wire.Streams]*inflow, ends wire.Files, err error) {
 	writers := [wire.Streams]io.Writer{wire.StreamConsole: host.Console, wire.StreamSerial: host.Serial}
 	for i := range ours {
-		own, theirs, err := wire.Socketpair()
+		own, theirs, err := sockpair.New()
 		if err != nil {
 			ends.Close()
 			for _, f := range ours[:i] {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 	"github.com/libcapsa/libcapsa/internal/vzd"
 	"github.com/libcapsa/libcapsa/internal/vzd/wire"
@@ -34,7 +35,7 @@ func TestByHand(t *testing.T) {
 
 func TestCheckControl(t *testing.T) {
 	vmtest.CheckLeaks(t)
-	ours, theirs, err := wire.Socketpair()
+	ours, theirs, err := sockpair.New()
 	require.NoError(t, err)
 	require.NoError(t, checkControl(ours))
 	wire.Files{ours, theirs}.Close()

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 )
 
 // Send sends all of b, and descriptors with its first byte, over a socket that is
@@ -20,7 +22,7 @@ func Send(raw syscall.RawConn, b []byte, files Files) error {
 		var n int
 		var err error
 		waited := raw.Write(func(fd uintptr) bool {
-			n, err = unix.SendmsgN(int(fd), b, control, nil, sendFlags)
+			n, err = unix.SendmsgN(int(fd), b, control, nil, sockpair.SendFlags)
 			return err != unix.EAGAIN
 		})
 		switch {

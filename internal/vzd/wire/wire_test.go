@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/safe"
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 )
@@ -28,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // pair is two connections, closed at the end of the test.
 func pair(t testing.TB) (a, b *Conn) {
 	t.Helper()
-	x, y, err := Socketpair()
+	x, y, err := sockpair.New()
 	require.NoError(t, err)
 	a, err = NewConn(x)
 	require.NoError(t, err)
@@ -42,7 +43,7 @@ func pair(t testing.TB) (a, b *Conn) {
 // pipe is a descriptor that gives a word and then the end.
 func pipe(t testing.TB, word string) int {
 	t.Helper()
-	ours, theirs, err := Socketpair()
+	ours, theirs, err := sockpair.New()
 	require.NoError(t, err)
 	_, err = unix.Write(theirs, []byte(word))
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-package wire
+package sockpair
 
 import (
 	"os"
@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendFlags: never block a thread. SIGPIPE is switched off on the socket.
-const sendFlags = unix.MSG_DONTWAIT
+// SendFlags are those of every send(2): never wait. SIGPIPE is switched off on the
+// socket, since Darwin has no flag for it.
+const SendFlags = unix.MSG_DONTWAIT
 
-// Socketpair returns two connected unix stream sockets, close-on-exec and
-// non-blocking. Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own forks from
-// inheriting them.
-func Socketpair() (ours, theirs int, err error) {
+// Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own forks from inheriting the
+// sockets.
+func pair() (ours, theirs int, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -33,7 +33,7 @@ func Socketpair() (ours, theirs int, err error) {
 		}
 	}
 	if err != nil {
-		Files(fds[:]).Close()
+		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
 		return -1, -1, err
 	}
 	return fds[0], fds[1], nil
