@@ -4,6 +4,7 @@ CAPSA_SONAME   := libcapsa.so.0
 CAPSA_REAL     := libcapsa.so.$(VERSION)
 CAPSA_OBJ      := $(BUILD)/obj/libcapsa.so
 CAPSA_INCLUDES := include/capsa.h
+CAPSA_CMAKE    := $(BUILD)/capsa-config.cmake $(BUILD)/capsa-config-version.cmake
 
 # The version script and the soname are not among the flags that cgo lets source files set.
 CAPSA_EXTLDFLAGS := -Wl,-soname,$(CAPSA_SONAME) -Wl,--version-script=$(CURDIR)/libcapsa/capsa.map \
@@ -31,19 +32,24 @@ $(BUILD)/capsa.pc: libcapsa/capsa.pc.in $(MAKEFILE_LIST)
 	@mkdir -p $(@D)
 	sed 's/@VERSION@/$(VERSION)/' $< > $@
 
+$(BUILD)/capsa-config%cmake: libcapsa/capsa-config%cmake.in $(MAKEFILE_LIST)
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< > $@
+
 # The program that runs a machine in a process of its own: no C, so that it starts fast and runs everywhere.
 $(BUILD)/capsa-vzd: FORCE
 	@mkdir -p $(@D)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/capsa-vzd
 
-install: $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd ## installs library, capsa-vzd, header and capsa.pc below DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+install: $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd $(CAPSA_CMAKE) ## installs library, capsa-vzd, header, capsa.pc and CMake's files below DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/cmake/capsa $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(BUILD)/$(CAPSA_REAL) $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(BUILD)/capsa-vzd $(DESTDIR)$(PREFIX)/lib/ # where the library looks first
 	ln -sf $(CAPSA_REAL) $(DESTDIR)$(PREFIX)/lib/$(CAPSA_SONAME)
 	ln -sf $(CAPSA_SONAME) $(DESTDIR)$(PREFIX)/lib/libcapsa.so
 	install -m 644 $(CAPSA_INCLUDES) $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(BUILD)/capsa.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
+	install -m 644 $(CAPSA_CMAKE) $(DESTDIR)$(PREFIX)/lib/cmake/capsa/
 
 check-abi: $(BUILD)/libcapsa.so ## exported symbols and ABI against the recorded ones
 	libcapsa/check-abi.sh $(BUILD)

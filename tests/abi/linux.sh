@@ -28,7 +28,7 @@ END
 chmod +x "$build/abi/hello-python"
 
 failed=
-for program in hello hello-cpp hello-rust hello-python hello-node; do
+for program in hello hello-cpp hello-rust hello-python hello-node hello-go; do
     if [ ! -x "$build/abi/$program" ]; then
         # run.sh has said why, and whether that is a failure.
         echo "abi: skipped linux/$program: not built"

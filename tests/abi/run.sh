@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs the clients of the C ABI: header hygiene, C, C++ and Rust, against an installed tree. The examples, which
+# Builds and runs the clients of the C ABI: header hygiene, C, C++ (also by CMake) and Rust, against an installed tree. The examples, which
 # boot Linux, are built here and run by linux.sh.
 #
 #   BUILD                the build directory (default build)
@@ -97,7 +97,8 @@ examples() {
     for c in hello console; do
         $CC -std=c11 -D_POSIX_C_SOURCE=200809L $strict examples/$c.c $flags -o "$work/$c" || return 1
     done
-    $CXX -std=c++17 $strict examples/hello.cpp $flags -o "$work/hello-cpp"
+    $CXX -std=c++17 $strict examples/hello.cpp $flags -o "$work/hello-cpp" &&
+        CGO_ENABLED=0 ${GO:-go} build -o "$work/hello-go" ./examples/go # on package capsa, without the library
 }
 
 cpp_client() {
@@ -108,16 +109,26 @@ rust_client() {
     # The crate declares what the library exports, no more and no less.
     grep -oE '\bfn capsa_[a-z_]+' bindings/rust/src/lib.rs | sed 's/fn //' | LC_ALL=C sort >"$work/rust-symbols"
     sed 's/@.*//' libcapsa/capsa.symbols | diff - "$work/rust-symbols" || return 1
-    CARGO_TARGET_DIR="$work/cargo" $limit cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml &&
-        CARGO_TARGET_DIR="$work/cargo" cargo build --quiet --offline --manifest-path examples/rust/Cargo.toml &&
+    $limit cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml
+}
+
+# The safe crate: its tests, its linter's word where there is one, and the example.
+rust_crate() {
+    $limit cargo test --quiet --offline --manifest-path bindings/rust/capsa/Cargo.toml &&
+        { ! cargo clippy --version >/dev/null 2>&1 ||
+            cargo clippy --quiet --offline --all-targets --manifest-path bindings/rust/capsa/Cargo.toml -- -D warnings; } &&
+        cargo build --quiet --offline --manifest-path examples/rust/Cargo.toml &&
         cp "$work/cargo/debug/hello" "$work/hello-rust"
 }
 
 if [ $# -eq 0 ]; then
     run "examples" examples
     run "c++" cpp_client
+    run "cmake" tests/abi/cmake.sh "$prefix" "$work/cmake"
     if have cargo; then
-        run "rust" rust_client
+        export CARGO_TARGET_DIR="$work/cargo"
+        run "rust/capsa-sys" rust_client
+        run "rust/capsa" rust_crate
     elif required rust; then
         say "FAILED  rust: no cargo, and CAPSA_REQUIRE demands rust"
         failed="$failed rust"

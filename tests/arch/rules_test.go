@@ -29,6 +29,7 @@ var rules = []rule{
 	{folder: "libcapsa", own: []string{"capsa", "internal/console", "internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "cmd/capsa", own: []string{"capsa"}},
+	{folder: "examples/go", own: []string{"capsa"}},
 	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz."}},
 
 	// The contract between product and backends: the standard library alone.
@@ -116,7 +117,7 @@ var (
 var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/kvm/kvmtest", "tests"}
 
 // tops are folders that nothing imports.
-var tops = []string{"libcapsa", "cmd"}
+var tops = []string{"libcapsa", "cmd", "examples"}
 
 // cgo names the only folders with import "C": the product's two borders, and
 // the empty library that benchmarks compare the first one with.
