@@ -176,6 +176,7 @@ const (
 	EventLog         = vm.EventLog
 	EventLost        = vm.EventLost
 	EventDiskError   = vm.EventDiskError
+	EventCrashKernel = vm.EventCrashKernel
 )
 
 // The formats of images.

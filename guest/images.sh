@@ -14,9 +14,9 @@ out=${1:?usage: images.sh DIR}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-# Modules that make a stock kernel see the machine's devices and its power button, and
-# let logind see it.
-modules='virtio_mmio virtio_console virtio_rng virtio_blk virtio_balloon virtio_net vmw_vsock_virtio_transport virtiofs button evdev'
+# Modules that make a stock kernel see the machine's devices, its power button and its
+# panic device, and let logind see the button.
+modules='virtio_mmio virtio_console virtio_rng virtio_blk virtio_balloon virtio_net vmw_vsock_virtio_transport virtiofs button evdev pvpanic_mmio'
 
 kernel=$("$here/kernel/build.sh")
 stock=$("$here/kernel/stock.sh" cloud-amd64)
@@ -53,7 +53,7 @@ for applet in $("$busybox" --list); do
 	case $applet in init | linuxrc | busybox) continue ;; esac
 	set -- "$@" -link "bin/$applet=busybox"
 done
-for tool in ram crash triplefault flood lock vsock udp; do
+for tool in ram crash crashkernel triplefault flood lock vsock udp; do
 	set -- "$@" -link "bin/$tool=/init"
 done
 "$work/mkinitrd" -o "$work/initrd.cpio" "$@"

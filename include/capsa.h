@@ -458,6 +458,9 @@ typedef struct capsa_match {
 /* The host could not serve a request of a disk; value: the disk's index. The guest saw an I/O error. The details say
  * why. At most one a second and disk. */
 #define CAPSA_EVENT_DISK_ERROR 11
+/* The guest's kernel panicked and starts the crash kernel it was given (kexec -p, crash_kexec_post_notifiers). The
+ * machine goes on. The details have the panic's text. */
+#define CAPSA_EVENT_CRASH_KERNEL 12
 typedef struct capsa_event {
     uint32_t size;    /* sizeof(capsa_event) */
     uint32_t type;    /* CAPSA_EVENT_...; ignore what you do not know */

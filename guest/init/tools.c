@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/io.h>
 #include <sys/reboot.h>
 #include <unistd.h>
 
@@ -51,6 +52,21 @@ static int crash(int argc, char **argv)
 	(void)argc, (void)argv;
 	// sysrq-c is an oops; it shall be a panic wherever it is handled.
 	return put("/proc/sys/kernel/panic_on_oops", "1") || put("/proc/sysrq-trigger", "c");
+}
+
+// crashkernel: tells the panic device what a kernel tells it that panicked and is
+// about to start its crash kernel. Port and value: QEMU, docs/specs/pvpanic.rst.
+static int crashkernel(int argc, char **argv)
+{
+	enum { panic_port = 0x505, crash_loaded = 1 << 1 };
+
+	(void)argc, (void)argv;
+	if (ioperm(panic_port, 1, 1)) {
+		perror("ioperm");
+		return 1;
+	}
+	outb(crash_loaded, panic_port);
+	return 0;
 }
 
 // triplefault: a restart by a fault that no handler can take.
@@ -105,8 +121,14 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tools[] = {
-	{"ram", ram},	  {"crash", crash}, {"triplefault", triplefault}, {"flood", flood}, {"lock", lock},
-	{"vsock", vsock}, {"udp", udp},
+	{"ram", ram},
+	{"crash", crash},
+	{"crashkernel", crashkernel},
+	{"triplefault", triplefault},
+	{"flood", flood},
+	{"lock", lock},
+	{"vsock", vsock},
+	{"udp", udp},
 };
 
 int tool(const char *name, int argc, char **argv)

@@ -150,7 +150,7 @@ func (w *meter) Write(p []byte) (int, error) {
 // scanner listens for the kernel's last words on the way to a writer of the
 // host, which may be nil.
 func (m *machine) scanner(to io.Writer) *vm.PanicScanner {
-	return vm.NewPanicScanner(to, func(text string) { m.log("guest", text) }, nil)
+	return vm.NewPanicScanner(to, m.panicSaid, nil)
 }
 
 // panicText is what the guest's kernel said when it panicked, or "".

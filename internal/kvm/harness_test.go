@@ -19,7 +19,7 @@ import (
 const patience = time.Minute
 
 // testPort is the first of the ports of a probe.
-const testPort = 0x500
+const testPort = 0xC00
 
 // access is one access of the guest to a probe.
 type access struct {

@@ -215,6 +215,7 @@ func (m *machine) record() {
 	if m.stuck != nil {
 		m.stuck.Stop()
 	}
+	m.report.stop()
 	if m.ending == nil { // the vCPUs left without a word
 		m.ending = &ending{cause: vm.CauseVMMCrash, err: vm.Errorf(vm.KindInternal, "run", "all vCPUs left").WithComponent(component)}
 	}
@@ -225,13 +226,15 @@ func (m *machine) record() {
 	if text := m.panicText(); text != "" {
 		switch e.Cause {
 		case vm.CauseReboot, vm.CauseTripleFault, vm.CausePanic:
-			// A kernel that panicked resets the machine, one way or another.
+			// A kernel that panicked says so or resets the machine, one way or another.
 			e.Cause, e.PanicText = vm.PanicCause(text), text
 		default:
 			if e.Detail == "" {
 				e.Detail = "the guest's kernel had panicked: " + text
 			}
 		}
+	} else if e.Cause == vm.CausePanic && e.Detail == "" {
+		e.Detail = noLastWords
 	}
 	m.exit = e
 	m.state = e.State()

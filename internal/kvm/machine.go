@@ -49,6 +49,7 @@ type machine struct {
 	power       *legacy.Power
 	// Both writers that may carry the kernel's last words.
 	serialScan, consoleScan *vm.PanicScanner
+	report                  panicReport
 
 	// undo releases everything, in the reverse order of construction. It runs
 	// once, after all vCPUs left, and needs no guard.

@@ -21,7 +21,7 @@ func (d portDevice) Read(offset uint64, p []byte) { d.Device.Read(uint16(offset)
 func (d portDevice) Write(offset uint64, p []byte) { d.Device.Write(uint16(offset), p) }
 
 // addPlatform puts the few devices of a PC on the port bus: COM1, the clock,
-// the keyboard controller's reset and the ACPI power registers.
+// the keyboard controller's reset, the panic port and the ACPI power registers.
 func (m *machine) addPlatform() error {
 	line := &irqLine{vm: m.vm, gsi: layout.IRQPower}
 	m.undo.add(line.close)
@@ -47,6 +47,7 @@ func (m *machine) addPlatform() error {
 		{"clock", layout.RTCPort, layout.RTCPorts, legacy.NewRTC(time.Now)},
 		{"keyboard data", layout.I8042Port, 1, keyboard.Data()},
 		{"keyboard", layout.I8042StatusPort, 1, keyboard.Command()},
+		{"panic", layout.PanicPort, 1, m.panicPort()},
 		{"power", layout.PowerPort, layout.PowerPorts, m.power},
 	} {
 		if err := m.ports.add(d.name, d.port, d.count, portDevice{d.dev}); err != nil {

@@ -21,13 +21,14 @@ const (
 	EventLog         EventType = 9  // something a person may want to know; Event.Message
 	EventLost        EventType = 10 // Event.Lost events were dropped because nobody fetched them
 	EventDiskError   EventType = 11 // the host could not serve a request of disk Event.Disk; Event.Message
+	EventCrashKernel EventType = 12 // the guest's kernel panicked and starts its crash kernel; Event.Message
 )
 
 var eventNames = [...]string{
 	EventState: "state", EventReady: "ready", EventExited: "exited", EventExecExited: "exec exited",
 	EventConsoleData: "console data", EventPortBound: "port bound", EventPolicyDeny: "policy deny",
 	EventOOM: "out of memory", EventLog: "log", EventLost: "events lost",
-	EventDiskError: "disk error",
+	EventDiskError: "disk error", EventCrashKernel: "crash kernel",
 }
 
 // String is the type in words: "console data".
@@ -46,7 +47,7 @@ type Event struct {
 	State     State     // EventState
 	Exit      *Exit     // EventExited; not to be written to
 	Component string    // EventLog, EventDiskError, EventPolicyDeny: the part that speaks
-	Message   string    // EventOOM, EventLog, EventPortBound, EventPolicyDeny, EventDiskError
+	Message   string    // EventOOM, EventLog, EventPortBound, EventPolicyDeny, EventDiskError, EventCrashKernel
 	Disk      int       // EventDiskError: index into Config.Disks
 	Forward   *Forward  // EventPortBound; not to be written to
 	Lost      uint64    // EventLost: how many

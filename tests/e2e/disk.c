@@ -135,22 +135,6 @@ TEST(disk, discard, 60) {
     check_qcow2(qcow2, 0);
 }
 
-/* Takes events until one is of that type; its details are in static memory. */
-static const char *await_event(guest *g, uint32_t type, int64_t *value) {
-    static char copy[4096];
-
-    for (;;) {
-        capsa_event e = CAPSA_EVENT_INIT;
-        char *json = NULL;
-        OK(capsa_vm_next_event(g->vm, patience(30000), NULL, &e, &json, &err));
-        snprintf(copy, sizeof copy, "%s", json);
-        capsa_mem_free(json);
-        if (e.type != type) continue;
-        *value = e.value;
-        return copy;
-    }
-}
-
 /* The host's file system is full: the guest gets an I/O error, an event says why, and the machine goes on, also to use
  * the room that there is later. */
 TEST(disk, full_host, 120) {

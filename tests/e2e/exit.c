@@ -15,10 +15,9 @@ TEST(exit, status_of_a_command, 60) {
 }
 
 /* Types a command that ends the machine, and waits for its record; its JSON is in static memory. */
-static const char *end_by(kind k, const char *command, uint32_t cause) {
+static const char *end_by(guest g, const char *command, uint32_t cause) {
     static char copy[64 << 10];
     char *json = NULL;
-    guest g = boot_kind(k);
 
     type(&g, command);
     capsa_exit_info first = ended(&g, cause), again = ended(&g, cause);
@@ -33,25 +32,48 @@ static const char *end_by(kind k, const char *command, uint32_t cause) {
     return copy;
 }
 
-TEST(exit, poweroff, 60) { end_by(ours, "poweroff", CAPSA_CAUSE_GUEST_SHUTDOWN); }
-TEST(exit, poweroff_stock, 60) { end_by(stock, "poweroff", CAPSA_CAUSE_GUEST_SHUTDOWN); }
-TEST(exit, reboot, 60) { end_by(ours, "reboot", CAPSA_CAUSE_REBOOT); }
-TEST(exit, reboot_stock, 60) { end_by(stock, "reboot", CAPSA_CAUSE_REBOOT); }
-TEST(exit, triple_fault, 60) { end_by(ours, "triplefault", CAPSA_CAUSE_TRIPLE_FAULT); }
-TEST(exit, triple_fault_stock, 60) { end_by(stock, "triplefault", CAPSA_CAUSE_TRIPLE_FAULT); }
+TEST(exit, poweroff, 60) { end_by(boot_kind(ours), "poweroff", CAPSA_CAUSE_GUEST_SHUTDOWN); }
+TEST(exit, poweroff_stock, 60) { end_by(boot_kind(stock), "poweroff", CAPSA_CAUSE_GUEST_SHUTDOWN); }
+TEST(exit, reboot, 60) { end_by(boot_kind(ours), "reboot", CAPSA_CAUSE_REBOOT); }
+TEST(exit, reboot_stock, 60) { end_by(boot_kind(stock), "reboot", CAPSA_CAUSE_REBOOT); }
+TEST(exit, triple_fault, 60) { end_by(boot_kind(ours), "triplefault", CAPSA_CAUSE_TRIPLE_FAULT); }
+TEST(exit, triple_fault_stock, 60) { end_by(boot_kind(stock), "triplefault", CAPSA_CAUSE_TRIPLE_FAULT); }
 
-static void panics(kind k) {
-    const char *json = end_by(k, "crash", CAPSA_CAUSE_PANIC);
+/* Boots with one more argument. */
+static guest boot_with(kind k, const char *argument) {
+    capsa_builder *b = builder_for(k);
+
+    OK(capsa_builder_cmdline_arg(b, argument, &err));
+    return boot(b);
+}
+
+static void panics(guest g) {
+    const char *json = end_by(g, "crash", CAPSA_CAUSE_PANIC);
 
     CHECK(strstr(json, "sysrq triggered crash") || strstr(json, "Fatal exception"), "the record is %s", json);
 }
 
-TEST(exit, panic, 60) { panics(ours); }
-TEST(exit, panic_stock, 60) { panics(stock); }
+TEST(exit, panic, 60) { panics(boot_kind(ours)); }
+TEST(exit, panic_stock, 60) { panics(boot_kind(stock)); }
+
+/* A kernel that panics and waits for ever says so to the panic device. */
+TEST(exit, panic_without_reboot_stock, 60) { panics(boot_with(stock, "panic=0")); }
+
+/* A kernel that says that its crash kernel takes over goes on. */
+TEST(exit, crash_kernel, 60) {
+    guest g = boot_kind(ours);
+
+    must(&g, "crashkernel");
+    const char *details = await_event(&g, CAPSA_EVENT_CRASH_KERNEL, NULL);
+    CHECK(strstr(details, "\"crash kernel\""), "the event says %s", details);
+    CHECK_INT(run(&g, "exit 5", NULL), 5);
+    power_off(&g);
+}
 
 /* The guest runs out of memory and may not kill anything for it. */
 TEST(exit, out_of_memory, 120) {
-    end_by(ours, "echo 2 >/proc/sys/vm/panic_on_oom; mount -t tmpfs -o size=100% t /tmp; cat /dev/zero >/tmp/all",
+    end_by(boot_kind(ours),
+           "echo 2 >/proc/sys/vm/panic_on_oom; mount -t tmpfs -o size=100% t /tmp; cat /dev/zero >/tmp/all",
            CAPSA_CAUSE_OOM);
 }
 

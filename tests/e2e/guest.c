@@ -226,6 +226,21 @@ void await_serial(guest *g, const char *text) {
     }
 }
 
+const char *await_event(guest *g, uint32_t type, int64_t *value) {
+    static char copy[4096];
+
+    for (;;) {
+        capsa_event e = CAPSA_EVENT_INIT;
+        char *json = NULL;
+        OK(capsa_vm_next_event(g->vm, patience(30000), NULL, &e, &json, &err));
+        snprintf(copy, sizeof copy, "%s", json);
+        capsa_mem_free(json);
+        if (e.type != type) continue;
+        if (value) *value = e.value;
+        return copy;
+    }
+}
+
 void discard(guest *g) {
     for (int i = 0; i < guests; i++)
         if (running[i].vm == g->vm) running[i] = running[--guests];

@@ -126,6 +126,8 @@ capsa_exit_info ended(guest *g, uint32_t cause);
 void power_off(guest *g);
 /* Waits until the serial port has said the text. */
 void await_serial(guest *g, const char *text);
+/* Takes events until one is of that type; its details, in static memory, and its value (NULL: not wanted). */
+const char *await_event(guest *g, uint32_t type, int64_t *value);
 void discard(guest *g);
 
 #endif

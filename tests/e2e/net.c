@@ -55,14 +55,8 @@ static void must_fail(guest *g, const char *command) {
 
 /* Waits for an event that says that something was refused. */
 static void await_denied(guest *g, const char *what) {
-    for (;;) {
-        capsa_event e = CAPSA_EVENT_INIT;
-        char *json = NULL;
-        OK(capsa_vm_next_event(g->vm, patience(30000), NULL, &e, &json, &err));
-        int found = e.type == CAPSA_EVENT_POLICY_DENY && strstr(json, what) != NULL;
-        capsa_mem_free(json);
-        if (found) return;
-    }
+    while (!strstr(await_event(g, CAPSA_EVENT_POLICY_DENY, NULL), what))
+        ;
 }
 
 /* The command, with a port in place of %u. */

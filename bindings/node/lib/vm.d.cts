@@ -130,7 +130,7 @@ export type DiskErrorEvent = EventBase<'disk-error'> & { disk: number };
 export type PortEvent = EventBase<'port'> & { forward: OpenForward };
 /** Of a newer library. */
 export type UnknownEvent = EventBase<'unknown'> & { number: number };
-export type OtherEvent = EventBase<'ready' | 'exec-exit' | 'console' | 'policy-deny' | 'oom' | 'log'>;
+export type OtherEvent = EventBase<'ready' | 'exec-exit' | 'console' | 'policy-deny' | 'oom' | 'log' | 'crash-kernel'>;
 
 /** Something that happened to a machine. */
 export type MachineEvent = StateEvent | ExitEvent | LostEvent | DiskErrorEvent | PortEvent | UnknownEvent | OtherEvent;

@@ -85,6 +85,7 @@ pub const CAPSA_EVENT_OOM: u32 = 8;
 pub const CAPSA_EVENT_LOG: u32 = 9;
 pub const CAPSA_EVENT_EVENTS_LOST: u32 = 10;
 pub const CAPSA_EVENT_DISK_ERROR: u32 = 11;
+pub const CAPSA_EVENT_CRASH_KERNEL: u32 = 12;
 
 pub const CAPSA_DISK_READ_ONLY: u32 = 1;
 pub const CAPSA_DISK_TEMPORARY: u32 = 2;

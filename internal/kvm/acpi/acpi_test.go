@@ -89,6 +89,8 @@ func TestWalk(t *testing.T) {
 			p := walk(t, tables)
 			require.Equal(t, c.CPUs, countProcessors(t, p.madt))
 			require.Equal(t, len(c.Devices), strings.Count(string(p.dsdt), "LNRO0005"))
+			require.Equal(t, 1, strings.Count(string(p.dsdt), "QEMU0001"))
+			require.Equal(t, 1, strings.Count(string(p.dsdt), "\x47\x01\x05\x05\x05\x05\x01\x01\x79"), "port 0x505")
 			for i, d := range c.Devices {
 				crs := string(concat(memory32Fixed(uint32(d.Base), uint32(d.Size)), interrupt(d.GSI)))
 				require.Equal(t, 1, strings.Count(string(p.dsdt), crs), "device %d", i)

@@ -15,16 +15,19 @@ const SleepTypeS5 = 5
 // notifyStateChanged is the notification of a control-method power button that was pressed (5.6.6, table 5.166).
 const notifyStateChanged = 0x80
 
+// staWorking is what _STA says of a device that is there, enabled, shown and works (6.3.7).
+const staWorking = 0xF
+
 // maxDevices keeps the names of devices within four characters.
 const maxDevices = 1000
 
-// dsdt is the differentiated definition block: devices, power button and \_S5.
+// dsdt is the differentiated definition block: devices, power button, panic device and \_S5.
 func dsdt(devices []VirtioDevice) []byte {
 	var sb []term
 	for i, d := range devices {
 		sb = append(sb, virtioDevice(i, d))
 	}
-	sb = append(sb, powerButton(), eventDevice())
+	sb = append(sb, powerButton(), eventDevice(), panicDevice())
 	return concat(
 		scope(nameString(true, "_SB_"), sb...),
 		// The values are those that the FADT's sleep control register takes (4.8.3.7).
@@ -61,5 +64,14 @@ func eventDevice() term {
 			ifTrue(and(term{opLocal0}, integer(EventPowerButton)),
 				notify(nameString(true, "_SB_", "PWRB"), notifyStateChanged)),
 		),
+	)
+}
+
+// panicDevice is what Linux's pvpanic driver binds to (drivers/misc/pvpanic/pvpanic-mmio.c, QEMU0001).
+func panicDevice() term {
+	return device("PEVT",
+		name("_HID", str("QEMU0001")),
+		name("_STA", integer(staWorking)),
+		name("_CRS", resources(ioPorts(layout.PanicPort, 1))),
 	)
 }

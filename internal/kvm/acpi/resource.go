@@ -4,6 +4,8 @@ import "encoding/binary"
 
 // Resource descriptors (6.4).
 const (
+	tagIO            = 0x47 // I/O port, small, 7 bytes follow; 6.4.2.5
+	decode16         = 1
 	tagMemory32Fixed = 0x86 // 6.4.3.4
 	memoryReadWrite  = 1
 	tagInterrupt     = 0x89 // extended interrupt, 6.4.3.6
@@ -11,6 +13,13 @@ const (
 	consumerEdgeHigh = 1<<0 | 1<<1
 	tagEnd           = 0x79 // 6.4.2.9
 )
+
+// ioPorts is IO(Decode16, base, base, 1, count).
+func ioPorts(base uint16, count byte) term {
+	b := binary.LittleEndian.AppendUint16(term{tagIO, decode16}, base) // lowest
+	b = binary.LittleEndian.AppendUint16(b, base)                      // highest
+	return append(b, 1, count)
+}
 
 // memory32Fixed is Memory32Fixed(ReadWrite, base, size).
 func memory32Fixed(base, size uint32) term {

@@ -120,6 +120,8 @@ const (
 	ResetValue = 0x01
 	// EventPort is the register from which the guest's handler learns which events are pending, 4 bytes.
 	EventPort = PowerPort + 4
+	// PanicPort is the port of the paravirtual panic device, 1 byte; where QEMU has it (docs/specs/pvpanic.rst).
+	PanicPort = 0x505
 )
 
 // Interrupt lines: pins of the IOAPIC, which are also the GSIs and, for a guest without ACPI, the IRQ numbers.

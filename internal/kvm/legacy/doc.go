@@ -1,5 +1,5 @@
 // Package legacy has the few PC devices that kernels expect at fixed I/O ports: COM1, the CMOS clock, the keyboard
-// controller's reset, and the power registers that the ACPI tables name. They are pure register devices: the machine injects
+// controller's reset, and the power registers and the panic port that the ACPI tables name. They are pure register devices: the machine injects
 // what they act on (a writer, a clock, functions) and calls Read and Write on the thread of the processor that accessed the
 // port. None has a thread, a timer or a file of its own.
 //

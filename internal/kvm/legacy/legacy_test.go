@@ -266,6 +266,7 @@ func TestWide(t *testing.T) {
 	for name, d := range map[string]Device{
 		"serial": NewSerial(io.Discard), "clock": NewRTC(time.Now), "power": c.power(),
 		"data": NewI8042(func() {}).Data(), "status": NewI8042(func() {}).Command(),
+		"panic": NewPanic(PanicConfig{Panicked: func() {}, CrashLoaded: func() {}}),
 	} {
 		for offset := range uint16(16) {
 			for _, n := range []int{0, 1, 2, 3, 4, 8} {

@@ -73,6 +73,7 @@ class EventType(IntEnum):
     LOG = c.CAPSA_EVENT_LOG
     EVENTS_LOST = c.CAPSA_EVENT_EVENTS_LOST
     DISK_ERROR = c.CAPSA_EVENT_DISK_ERROR
+    CRASH_KERNEL = c.CAPSA_EVENT_CRASH_KERNEL
 
 
 class DiskFormat(IntEnum):
