@@ -100,18 +100,23 @@ func (f *facts) now() vm.Capabilities {
 
 // capabilities is what a Config is checked against, but for the host's memory.
 func capabilities(sys *kvmsys.System, model cpuModel) vm.Capabilities {
-	return vm.Capabilities{
-		MaxCPUs:   maxVCPUs(sys),
-		MaxMemory: maxMemory(model.physBits()),
-		Features: map[vm.Feature]bool{
-			vm.FeaturePause: true, vm.FeaturePowerButton: true, vm.FeatureConsole: true,
-			vm.FeatureConsoleResize: true, vm.FeatureEarlyConsole: true, vm.FeatureEntropy: true,
-			vm.FeatureBootLinux: true, vm.FeatureDisk: true, vm.FeatureBalloon: true,
-			vm.FeatureShare: true, vm.FeatureVsock: true, vm.FeatureNetwork: true,
-		},
-		Fits:   fits,
-		Detail: detail(sys),
+	c := offers().Capabilities()
+	c.MaxCPUs, c.MaxMemory = maxVCPUs(sys), maxMemory(model.physBits())
+	c.Fits, c.Detail = fits, detail(sys)
+	return c
+}
+
+// offers is everything but what the table says.
+func offers() vm.Offers {
+	o := vm.Offers{}
+	for _, f := range vm.Features() {
+		o[f] = ""
 	}
+	o[vm.FeatureBootEFI] = "the vz backend; this one boots kernels only: set boot.kernel"
+	o[vm.FeatureNetworkNAT] = `the vz backend; network mode "user" works everywhere`
+	o[vm.FeatureRosetta] = "the vz backend on a Mac with Apple silicon"
+	o[vm.FeatureSave] = "the vz backend on a Mac with Apple silicon"
+	return o
 }
 
 // maxMemory is the most memory that the processor can address in a machine, in

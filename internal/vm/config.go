@@ -53,8 +53,9 @@ const (
 type Config struct {
 	Name    string // for people and logs; "" or up to 64 bytes of printable UTF-8
 	Boot    LinuxBoot
-	CPUs    int    // number of vCPUs, at least 1
-	Memory  uint64 // bytes, a multiple of 1 MiB
+	EFI     EFIBoot // in place of Boot
+	CPUs    int     // number of vCPUs, at least 1
+	Memory  uint64  // bytes, a multiple of 1 MiB
 	Console ConsoleConfig
 	Disks   []Disk  // in the order in which the guest sees them
 	Shares  []Share // directories of the host, in the order in which the guest finds them
@@ -63,6 +64,13 @@ type Config struct {
 	Network NetworkConfig
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
+
+	// Rosetta is the tag of a shared directory with the translator for programs for
+	// x86-64, which the guest registers with binfmt_misc; "": there is none.
+	Rosetta string
+	// Restore is the path of what Save has written of a machine of the same
+	// configuration: Start goes on from there. "": the machine boots.
+	Restore string
 
 	Isolation Isolation // in which process the machine runs; backends ignore it
 	Jail      Jail      // how much that process is confined, if it is the machine's own
@@ -76,6 +84,17 @@ type LinuxBoot struct {
 	Args    []string // command line arguments, after the machine's own; the last value of a key wins
 	Cmdline *string  // non-nil: the whole command line, verbatim; then Args must be empty
 }
+
+// EFIBoot is the boot of whatever the firmware finds on the disks. The zero value is
+// none.
+type EFIBoot struct {
+	// Variables is the file in which the firmware keeps its variables. It is made if
+	// need be, and belongs to one machine at a time.
+	Variables string
+}
+
+// Enabled says whether the machine boots that way.
+func (e EFIBoot) Enabled() bool { return e.Variables != "" }
 
 // ConsoleConfig is the guest's console. Zero fields mean the default.
 type ConsoleConfig struct {

@@ -22,7 +22,8 @@ const MaxConfigJSON = 1 << 20
 //	    "kernel": "/boot/vmlinuz",
 //	    "initrd": "/boot/initrd.img",
 //	    "args": ["quiet", "root=/dev/vda"],     // or
-//	    "cmdline": "console=hvc0 root=/dev/vda" // the whole of it
+//	    "cmdline": "console=hvc0 root=/dev/vda", // the whole of it
+//	    "efi": {"variables": "/images/web.efi"} // in place of all these
 //	  },
 //	  "cpus": 2,
 //	  "memory_mib": 512,
@@ -32,6 +33,8 @@ const MaxConfigJSON = 1 << 20
 //	  "balloon": {"enabled": true, "reporting": true, "deflate_on_oom": true}, // see balloonJSON
 //	  "vsock": {"ports": [{"port": 1024, "mode": "listen", "path": "/run/web.sock"}]}, // see vsockJSON
 //	  "network": {"mode": "user", "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80}]}, // see networkJSON
+//	  "rosetta": "rosetta",
+//	  "restore": "/images/web.state",
 //	  "timeout_ms": 60000,
 //	  "backend": "kvm",
 //	  "isolation": "process", // or "none"
@@ -53,6 +56,8 @@ type configJSON struct {
 	Balloon   *balloonJSON `json:"balloon,omitempty"`
 	Vsock     *vsockJSON   `json:"vsock,omitempty"`
 	Network   *networkJSON `json:"network,omitempty"`
+	Rosetta   *string      `json:"rosetta,omitempty"`
+	Restore   *string      `json:"restore,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
 	Isolation *Isolation   `json:"isolation,omitempty"`
@@ -64,6 +69,11 @@ type bootJSON struct {
 	Initrd  *string  `json:"initrd,omitempty"`
 	Args    []string `json:"args,omitempty"`
 	Cmdline *string  `json:"cmdline,omitempty"`
+	EFI     *efiJSON `json:"efi,omitempty"`
+}
+
+type efiJSON struct {
+	Variables *string `json:"variables,omitempty"`
 }
 
 type consoleJSON struct {
@@ -104,6 +114,9 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		text("boot.cmdline", *c.Boot.Cmdline)
 		boot.Cmdline = c.Boot.Cmdline
 	}
+	if v := text("boot.efi.variables", c.EFI.Variables); v != nil {
+		boot.EFI = &efiJSON{Variables: v}
+	}
 	out := configJSON{
 		Name: text("name", c.Name), Boot: boot, CPUs: &c.CPUs, MemoryMiB: &mib,
 		Backend: text("backend", c.Backend),
@@ -113,6 +126,8 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Balloon: encodeBalloon(c.Balloon),
 		Vsock:   encodeVsock(c.Vsock, &p),
 		Network: encodeNetwork(c.Network, &p),
+		Rosetta: text("rosetta", c.Rosetta),
+		Restore: text("restore", c.Restore),
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
@@ -182,8 +197,13 @@ func (in *configJSON) apply(c *Config) error {
 		if b.Cmdline != nil {
 			c.Boot.Cmdline = b.Cmdline
 		}
+		if b.EFI != nil {
+			give(&c.EFI.Variables, b.EFI.Variables)
+		}
 	}
 	give(&c.CPUs, in.CPUs)
+	give(&c.Rosetta, in.Rosetta)
+	give(&c.Restore, in.Restore)
 	give(&c.Backend, in.Backend)
 	give(&c.Isolation, in.Isolation)
 	give(&c.Jail, in.Jail)
@@ -238,6 +258,7 @@ func give[T any](to *T, from *T) {
 var schema = map[string][]string{
 	"":                   keysOf(reflect.TypeFor[configJSON]()),
 	"boot":               keysOf(reflect.TypeFor[bootJSON]()),
+	"boot.efi":           keysOf(reflect.TypeFor[efiJSON]()),
 	"console":            keysOf(reflect.TypeFor[consoleJSON]()),
 	"balloon":            keysOf(reflect.TypeFor[balloonJSON]()),
 	"vsock":              keysOf(reflect.TypeFor[vsockJSON]()),

@@ -83,3 +83,13 @@ type Machine interface {
 	// every call returns after the machine is gone.
 	Close() error
 }
+
+// Saver is a Machine whose state can be kept, for a machine of the same configuration
+// with Config.Restore to go on from.
+type Saver interface {
+	// Save writes the state of a paused machine to a file, which is not there yet. The
+	// machine stays paused. Disks are not part of it: whoever resumes the machine, or
+	// lets another one write them, spoils what was saved. Errors of their own:
+	// KindUnsupported; KindExists.
+	Save(path string) error
+}

@@ -54,7 +54,10 @@ func (c Config) ValidateFor(backend string, caps Capabilities) error {
 func (c Config) Check() Problems {
 	var p Problems
 	p.Name(c.Name)
-	p.Kernel(c.Boot.Kernel)
+	p.EFI(c)
+	if !c.EFI.Enabled() {
+		p.Kernel(c.Boot.Kernel)
+	}
 	p.Initrd(c.Boot.Initrd)
 	for i, arg := range c.Boot.Args {
 		p.Arg(i, arg)
@@ -73,6 +76,8 @@ func (c Config) Check() Problems {
 	p.Disks(c.Disks)
 	p.rootArg(c)
 	p.Shares(c.Shares)
+	p.Rosetta(c)
+	p.path("restore", c.Restore)
 	p.Vsock(c.Vsock)
 	p.Network(c.Network)
 	p.Timeout(c.Timeout)
@@ -103,6 +108,39 @@ func (p *Problems) Kernel(path string) {
 		return
 	}
 	p.path("boot.kernel", path)
+}
+
+// EFI checks Config.EFI: firmware takes kernel and command line from the disk.
+func (p *Problems) EFI(c Config) {
+	if !c.EFI.Enabled() {
+		return
+	}
+	p.path("boot.efi.variables", c.EFI.Variables)
+	const hint = "choose one: a kernel, or firmware that finds one on a disk"
+	if c.Boot.Kernel != "" || c.Boot.Initrd != "" {
+		p.add("boot.efi", hint, "both firmware and a kernel or an initial RAM disk")
+	}
+	if c.Boot.Cmdline != nil || len(c.Boot.Args) > 0 {
+		p.add("boot.efi", hint, "a command line, but no kernel to give it to")
+	}
+	for i, d := range c.Disks {
+		if d.Root {
+			p.add(fmt.Sprintf("disks[%d].root", i), "the boot loader on the disk decides", "there is no kernel to tell it to")
+		}
+	}
+}
+
+// Rosetta checks Config.Rosetta.
+func (p *Problems) Rosetta(c Config) {
+	if c.Rosetta == "" {
+		return
+	}
+	p.tag("rosetta", c.Rosetta)
+	for i, s := range c.Shares {
+		if s.Tag == c.Rosetta {
+			p.add("rosetta", "", "%q is the tag of share %d too", c.Rosetta, i)
+		}
+	}
 }
 
 // Initrd checks LinuxBoot.Initrd.

@@ -149,6 +149,14 @@ func (r *run) wait(what string, done <-chan struct{}) {
 	}
 }
 
+// has says whether the backend under test has a feature.
+func (r *run) has(f vm.Feature) bool {
+	r.Helper()
+	caps, err := r.suite.backend.Capabilities()
+	require.NoError(r, err)
+	return caps.Has(f)
+}
+
 // start starts the machine.
 func (r *run) start() {
 	r.Helper()

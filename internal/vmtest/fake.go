@@ -52,7 +52,8 @@ const (
 )
 
 // NewFake makes a fake backend with the guests of the Kernel constants, 64 vCPUs
-// and 1 TiB at most, and every feature.
+// and 1 TiB at most, and what needs no
+// drivers in the guest.
 func NewFake() *Fake {
 	return &Fake{
 		Programs: map[string]Program{
@@ -78,14 +79,24 @@ func NewFake() *Fake {
 		Caps: vm.Capabilities{
 			MaxCPUs:   64,
 			MaxMemory: 1 << 40,
-			Features: map[vm.Feature]bool{
-				vm.FeatureBootLinux: true, vm.FeatureConsole: true, vm.FeatureConsoleResize: true,
-				vm.FeatureEarlyConsole: true, vm.FeaturePause: true, vm.FeaturePowerButton: true,
-				vm.FeatureDisk: true, vm.FeatureBalloon: true, vm.FeatureNetwork: true,
-			},
-			Detail: map[string]string{"guests": "Go functions"},
+			Features:  fakeFeatures(),
+			Detail:    map[string]string{"guests": "Go functions"},
 		},
 	}
+}
+
+// fakeFeatures are those that need no guest with drivers.
+func fakeFeatures() map[vm.Feature]bool {
+	features := map[vm.Feature]bool{}
+	for _, f := range vm.Features() {
+		features[f] = true
+	}
+	for _, f := range []vm.Feature{
+		vm.FeatureShare, vm.FeatureVsock, vm.FeatureNetworkNAT, vm.FeatureBootEFI, vm.FeatureRosetta, vm.FeatureSave,
+	} {
+		features[f] = false
+	}
+	return features
 }
 
 // Spin is a guest that does nothing, for ever.

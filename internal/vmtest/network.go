@@ -133,9 +133,7 @@ func everyNetworkCall(m vm.Networked) map[string]error {
 // hasNetwork says whether the backend under test can give a machine one.
 func (r *run) hasNetwork() bool {
 	r.Helper()
-	caps, err := r.suite.backend.Capabilities()
-	require.NoError(r, err)
-	return caps.Has(vm.FeatureNetwork)
+	return r.has(vm.FeatureNetwork)
 }
 
 // testNetwork: forwards come and go, before the start as well; what cannot be changes

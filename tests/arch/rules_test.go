@@ -68,6 +68,7 @@ var rules = []rule{
 
 	// The host's side of devices: no queues, no hypervisor.
 	{folder: "internal/console", own: []string{"internal/safe", "internal/sockpair"}, third: []string{sys}},
+	{folder: "internal/block/partition"},
 	{folder: "internal/block", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/klauspost/compress"}},
 	{folder: "internal/vsock", own: []string{"internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "internal/fuse", own: []string{"internal/safe"}, third: []string{sys, "github.com/hanwen/go-fuse/v2"}},
@@ -91,7 +92,7 @@ var rules = []rule{
 
 	// The macOS backend and the daemon. plan runs everywhere.
 	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
-	{folder: "internal/vz/plan", own: []string{"internal/vm"}},
+	{folder: "internal/vz/plan", own: []string{"internal/vm", "internal/block/partition"}},
 	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "internal/vzd/wire", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}, alone: true},
 	{folder: "internal/vzd/client", own: []string{"internal/vzd/wire", "internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
@@ -99,6 +100,7 @@ var rules = []rule{
 	// Test kits: importable by tests alone (see kits).
 	{folder: "internal/vmtest", own: []string{"internal/vm", "internal/safe"}, third: []string{testify}},
 	{folder: "internal/virtio/virtiotest", own: []string{"internal/virtio", "internal/guestmem"}, third: []string{sys, testify}},
+	{folder: "internal/vz/vztest", own: []string{"internal/vz", "internal/vm", "internal/vmtest", "internal/safe"}, third: []string{sys, testify}},
 	{folder: "internal/kvm/kvmtest", own: []string{"internal/kvm/kvmsys"}, third: []string{sys, testify}},
 
 	// What runs in the guest, and what builds it.
@@ -114,7 +116,7 @@ var (
 )
 
 // kits are folders that production code never imports.
-var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/kvm/kvmtest", "tests"}
+var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/kvm/kvmtest", "internal/vz/vztest", "tests"}
 
 // tops are folders that nothing imports.
 var tops = []string{"libcapsa", "cmd", "examples"}

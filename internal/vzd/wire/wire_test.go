@@ -283,7 +283,7 @@ func TestEveryFieldTravels(t *testing.T) {
 	through(t, EncodeEvent(event), &eventBack)
 	require.Equal(t, event, eventBack.Decode())
 
-	require.Equal(t, 5, reflect.TypeFor[vm.Capabilities]().NumField(), "all but Fits, which cannot")
+	require.Equal(t, 6, reflect.TypeFor[vm.Capabilities]().NumField(), "all but Fits, which cannot")
 	require.Equal(t, 8, reflect.TypeFor[vm.Error]().NumField())
 }
 
