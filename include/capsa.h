@@ -222,6 +222,7 @@ typedef struct capsa_id_range {
 #define CAPSA_SHARE_ALLOW_SET_ID 32    /* set-user-ID and set-group-ID bits are kept, and hold on the host too */
 #define CAPSA_SHARE_DIRECT_IO 64       /* O_DIRECT is passed on to the host, with its demands on alignment */
 #define CAPSA_SHARE_HOST_IDS 128       /* host_uid and host_gid are given */
+#define CAPSA_SHARE_ALLOW_DEVICES 256  /* device nodes are made, and are the host's devices; with OWNER_PASSTHROUGH */
 #define CAPSA_SHARE_CACHE_AUTO 0       /* names and attributes for a second, data until an open finds it changed */
 #define CAPSA_SHARE_CACHE_NONE 1       /* every access asks the host */
 #define CAPSA_SHARE_CACHE_ALWAYS 2     /* everything for a day; right when the host does not change the directory */

@@ -48,7 +48,8 @@ func choice[T any](what string, from []T, n C.uint32_t) (value T, err error) {
 // shareOf decodes the options of a share.
 func shareOf(o *C.capsa_share_options) (s capsa.Share, err error) {
 	const known = C.CAPSA_SHARE_READ_ONLY | C.CAPSA_SHARE_WRITEBACK | C.CAPSA_SHARE_ACL | C.CAPSA_SHARE_GUEST_LOCKS |
-		C.CAPSA_SHARE_ONE_FILE_SYSTEM | C.CAPSA_SHARE_ALLOW_SET_ID | C.CAPSA_SHARE_DIRECT_IO | C.CAPSA_SHARE_HOST_IDS
+		C.CAPSA_SHARE_ONE_FILE_SYSTEM | C.CAPSA_SHARE_ALLOW_SET_ID | C.CAPSA_SHARE_DIRECT_IO | C.CAPSA_SHARE_HOST_IDS |
+		C.CAPSA_SHARE_ALLOW_DEVICES
 	if o.flags&^known != 0 {
 		return s, errorf(capsa.KindInvalidArg, "builder.add_share", "flags %#x are not known", uint32(o.flags&^known))
 	}
@@ -67,6 +68,7 @@ func shareOf(o *C.capsa_share_options) (s capsa.Share, err error) {
 	s.GuestLocks = o.flags&C.CAPSA_SHARE_GUEST_LOCKS != 0
 	s.OneFileSystem = o.flags&C.CAPSA_SHARE_ONE_FILE_SYSTEM != 0
 	s.AllowSetID = o.flags&C.CAPSA_SHARE_ALLOW_SET_ID != 0
+	s.AllowDevices = o.flags&C.CAPSA_SHARE_ALLOW_DEVICES != 0
 	s.DirectIO = o.flags&C.CAPSA_SHARE_DIRECT_IO != 0
 	s.GuestUID, s.GuestGID = uint32(o.guest_uid), uint32(o.guest_gid)
 	if o.flags&C.CAPSA_SHARE_HOST_IDS != 0 {

@@ -153,9 +153,9 @@ func mkdir(r *request) syscall.Errno {
 	})
 }
 
-// mknod is MKNOD (struct fuse_mknod_in). Devices are refused: they are the
-// host's, for whoever opens them there. A character device 0:0 is none; it is
-// how overlay file systems say that a name is gone.
+// mknod is MKNOD (struct fuse_mknod_in). Devices are refused unless the share
+// allows them: they are the host's, for whoever opens them there. A character
+// device 0:0 is none; it is how overlay file systems say that a name is gone.
 func mknod(r *request) syscall.Errno {
 	name, e := r.name(16)
 	if e != 0 {
@@ -166,11 +166,13 @@ func mknod(r *request) syscall.Errno {
 	case unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK:
 		dev = 0
 	case unix.S_IFCHR:
-		if dev != 0 {
+		if dev != 0 && !r.w.srv.opt.AllowDevices {
 			return syscall.EPERM
 		}
 	case unix.S_IFBLK:
-		return syscall.EPERM
+		if !r.w.srv.opt.AllowDevices {
+			return syscall.EPERM
+		}
 	default:
 		return syscall.EINVAL
 	}

@@ -352,7 +352,7 @@ func (c *client) forgetDescriptors() {
 // D4: hard links inside, and file systems that are the kernel.
 func TestForbiddenGround(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
+		skipMount(t, "mounting needs root")
 	}
 	top := t.TempDir()
 	for _, d := range []string{"proc", "tmp", "sub"} {

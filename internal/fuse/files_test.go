@@ -499,7 +499,7 @@ func TestShareRemoved(t *testing.T) {
 // The file system's own refusals reach the client.
 func TestHostErrors(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
+		skipMount(t, "mounting needs root")
 	}
 	dir := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,nr_inodes=8"))

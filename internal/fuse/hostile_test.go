@@ -467,6 +467,25 @@ func TestSpecialFiles(t *testing.T) {
 	c.works()
 }
 
+// Devices are made where the share allows them, and are opened by nobody here
+// all the same.
+func TestAllowedDevices(t *testing.T) {
+	needRoot(t)
+	c := share(t, func(o *Options) { o.AllowDevices = true })
+	for _, typ := range []uint32{unix.S_IFCHR, unix.S_IFBLK} {
+		node, e := c.mknod(rootID, "made", typ|0o600, encodeDev(0x12, 0x503))
+		require.Zero(t, e)
+		var st unix.Stat_t
+		require.NoError(t, unix.Lstat(c.path("made"), &st))
+		require.Equal(t, typ|0o600, st.Mode)
+		require.Equal(t, unix.Mkdev(0x12, 0x503), st.Rdev)
+		_, e = c.openErr(node, unix.O_RDWR)
+		require.Equal(t, syscall.ENXIO, e)
+		require.Zero(t, c.unlink(rootID, "made"))
+	}
+	c.works()
+}
+
 // Every operation that changes something is EROFS on a read-only share, with
 // sense in its arguments or without.
 func TestReadOnly(t *testing.T) {

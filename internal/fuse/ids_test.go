@@ -36,6 +36,7 @@ func TestImpossibleOptions(t *testing.T) {
 		{"writeback without a cache", Options{Writeback: true, Cache: CacheNone}, "Writeback", ErrConflict},
 		{"ACLs without ids", Options{ACL: true}, "ACL", ErrConflict},
 		{"capabilities without set-ID", Options{Xattr: XattrAll}, "Xattr", ErrConflict},
+		{"devices of one owner", Options{AllowDevices: true}, "AllowDevices", ErrConflict},
 		{"a cache policy that does not exist", Options{Cache: 7}, "Cache", ErrRange},
 		{"too few descriptors", Options{MaxFiles: 3}, "MaxFiles", ErrRange},
 		{"too many inodes", Options{MaxInodes: 1 << 30}, "MaxInodes", ErrRange},

@@ -4,6 +4,7 @@ package fuse
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/gob"
 	"encoding/hex"
 	"fmt"
@@ -102,16 +103,27 @@ func mount(t testing.TB, dir string, opt Options, workers int) *mounted {
 func newMount(t testing.TB) (*mounted, int) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("mounting /dev/fuse without fusermount needs root")
+		skipMount(t, "mounting /dev/fuse without fusermount needs root")
 	}
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("no /dev/fuse here: %v", err)
+		skipMount(t, "no /dev/fuse here: "+err.Error())
 	}
 	m := &mounted{dir: t.TempDir()}
+	require.NoError(t, os.Chmod(filepath.Dir(m.dir), 0o755)) // suites are other users too
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=%d", fd, MaxIO)
 	require.NoError(t, unix.Mount("capsa", m.dir, "fuse", 0, data))
 	return m, fd
+}
+
+// skipMount skips a test that cannot mount here, or fails it when
+// CAPSA_REQUIRE has the word "fuse".
+func skipMount(t testing.TB, why string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("CAPSA_REQUIRE"), ","), "fuse") {
+		t.Fatal(why)
+	}
+	t.Skip(why)
 }
 
 // serveChild is the server process: it ends when the mount does, or its parent.
@@ -171,20 +183,22 @@ func serveDev(fd int, srv *Server) {
 // faithful are the options with which a share looks like the host's own
 // directory.
 func faithful() Options {
-	return Options{Owner: Ownership{Mode: Passthrough}, AllowSetID: true}
+	return Options{Owner: Ownership{Mode: Passthrough}, AllowSetID: true, AllowDevices: true}
+}
+
+// policies are what suites run over.
+var policies = map[string]func(*Options){
+	"auto":      func(*Options) {},
+	"none":      func(o *Options) { o.Cache = CacheNone },
+	"always":    func(o *Options) { o.Cache = CacheAlways },
+	"writeback": func(o *Options) { o.Writeback = true },
+	"acl":       func(o *Options) { o.ACL = true },
+	"guestlock": func(o *Options) { o.Locks = LocksGuest },
+	"tight":     func(o *Options) { o.MaxFiles = 64; o.MaxInodes = 64 },
 }
 
 // The tests of go-fuse for file systems, over each cache policy.
 func TestPosix(t *testing.T) {
-	policies := map[string]func(*Options){
-		"auto":      func(*Options) {},
-		"none":      func(o *Options) { o.Cache = CacheNone },
-		"always":    func(o *Options) { o.Cache = CacheAlways },
-		"writeback": func(o *Options) { o.Writeback = true },
-		"acl":       func(o *Options) { o.ACL = true },
-		"guestlock": func(o *Options) { o.Locks = LocksGuest },
-		"tight":     func(o *Options) { o.MaxFiles = 64; o.MaxInodes = 64 },
-	}
 	for policy, change := range policies {
 		t.Run(policy, func(t *testing.T) {
 			opt := faithful()
@@ -204,7 +218,8 @@ func TestPosix(t *testing.T) {
 }
 
 // TestSuite runs a command of the tester's in a mount, for suites that are not
-// part of this repository: CAPSA_FUSE_SUITE="cd pjdfstest && prove -r tests".
+// part of this repository (tests/posix): CAPSA_FUSE_SUITE is the command,
+// CAPSA_FUSE_POLICY one of policies, CAPSA_FUSE_DIR what is shared.
 func TestSuite(t *testing.T) {
 	command := os.Getenv("CAPSA_FUSE_SUITE")
 	if command == "" {
@@ -215,7 +230,9 @@ func TestSuite(t *testing.T) {
 		dir = t.TempDir()
 	}
 	opt := faithful()
-	opt.ACL = os.Getenv("CAPSA_FUSE_ACL") != ""
+	change := policies[cmp.Or(os.Getenv("CAPSA_FUSE_POLICY"), "auto")]
+	require.NotNil(t, change, "CAPSA_FUSE_POLICY")
+	change(&opt)
 	m := mount(t, dir, opt, 4)
 	out, err := shell(filepath.Clean(m.dir), command)
 	t.Logf("%s", out)

@@ -76,6 +76,9 @@ type Options struct {
 	// AllowSetID keeps set-user-ID and set-group-ID bits of files that the
 	// client makes. They hold on the host too; without this they are dropped.
 	AllowSetID bool
+	// AllowDevices makes device nodes that the client makes on the host too,
+	// where they are the host's devices. Needs Passthrough, and CAP_MKNOD.
+	AllowDevices bool
 	// DirectIO passes O_DIRECT of the client on to the host, with its demands
 	// on alignment. Without it, O_DIRECT bypasses the client's cache only.
 	DirectIO bool
@@ -160,6 +163,9 @@ func (o Options) Validate() error {
 	}
 	if o.Xattr == XattrAll && (o.Owner.Mode != Passthrough || !o.AllowSetID) {
 		bad("Xattr", "file capabilities grant what set-user-ID grants", "XattrAll needs Passthrough and AllowSetID", ErrConflict)
+	}
+	if o.AllowDevices && o.Owner.Mode != Passthrough {
+		bad("AllowDevices", "devices are for whom their owner and mode on the host say", "choose Passthrough", ErrConflict)
 	}
 	if o.MaxFiles != 0 && o.MaxFiles < minMaxFiles {
 		bad("MaxFiles", fmt.Sprintf("%d is less than %d", o.MaxFiles, minMaxFiles), "", ErrRange)

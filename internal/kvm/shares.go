@@ -95,7 +95,7 @@ func shareOptions(cfg vm.Share) fuse.Options {
 			Mode: shareOwners[cfg.Owner], GuestUID: cfg.GuestUID, GuestGID: cfg.GuestGID,
 			HostUID: cfg.HostUID, HostGID: cfg.HostGID, UIDs: idRanges(cfg.UIDs), GIDs: idRanges(cfg.GIDs),
 		},
-		Xattr: shareXattrs[cfg.Xattr], ACL: cfg.ACL, AllowSetID: cfg.AllowSetID, DirectIO: cfg.DirectIO,
+		Xattr: shareXattrs[cfg.Xattr], ACL: cfg.ACL, AllowSetID: cfg.AllowSetID, AllowDevices: cfg.AllowDevices, DirectIO: cfg.DirectIO,
 		MaxFiles: cfg.MaxFiles, MaxInodes: cfg.MaxInodes,
 	}
 	if cfg.GuestLocks {

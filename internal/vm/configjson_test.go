@@ -28,7 +28,8 @@ const fullJSON = `{
     {"tag": "src", "path": "/src", "read_only": true, "cache": "always", "writeback": true, "owner": "ranges",
      "uids": [{"guest": 0, "host": 100000, "count": 65536}], "gids": [{"guest": 1, "host": 2, "count": 3}], "xattr": "none",
      "guest_locks": true, "one_file_system": true, "allow_set_id": true, "direct_io": true, "max_files": 4096, "max_inodes": 65536, "queues": 2},
-    {"tag": "out", "path": "/out", "guest_uid": 5, "guest_gid": 6, "host_uid": 0, "host_gid": 7}
+    {"tag": "out", "path": "/out", "guest_uid": 5, "guest_gid": 6, "host_uid": 0, "host_gid": 7},
+    {"tag": "tree", "path": "/tree", "owner": "passthrough", "allow_devices": true}
   ],
   "balloon": {"enabled": true, "reporting": false, "deflate_on_oom": true},
   "vsock": {"enabled": true, "ports": [
@@ -65,6 +66,7 @@ func fullConfig() vm.Config {
 				Xattr: vm.ShareXattrNone, GuestLocks: true, OneFileSystem: true, AllowSetID: true, DirectIO: true,
 				MaxFiles: 4096, MaxInodes: 65536, Queues: 2},
 			{Tag: "out", Path: "/out", GuestUID: 5, GuestGID: 6, HostUID: new(uint32), HostGID: &gid},
+			{Tag: "tree", Path: "/tree", Owner: vm.SharePassthrough, AllowDevices: true},
 		},
 		Balloon: vm.BalloonConfig{NoReporting: true},
 		Vsock: vm.VsockConfig{On: true, Ports: []vm.VsockPort{

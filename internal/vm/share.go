@@ -104,6 +104,7 @@ type Share struct {
 	GuestLocks    bool // locks stay in the guest; else they hold between the host and all guests
 	OneFileSystem bool // what is mounted below Path is not shared
 	AllowSetID    bool // set-user-ID and set-group-ID bits that the guest sets are kept, and hold on the host too
+	AllowDevices  bool // device nodes that the guest makes are the host's devices on the host; with SharePassthrough
 	DirectIO      bool // O_DIRECT of the guest is passed on to the host, with its demands on alignment
 
 	MaxFiles  int // descriptors of the host; above it the guest gets EMFILE. 0: half of the process's limit
@@ -151,7 +152,7 @@ func (p *Problems) Share(i int, s Share) {
 	p.path(field("path"), s.Path)
 	p.shareCache(field, s)
 	p.shareOwner(field, s)
-	p.shareXattr(field, s)
+	p.shareOwned(field, s)
 	if s.MaxFiles != 0 && s.MaxFiles < MinShareFiles {
 		p.add(field("max_files"), "use 0 for half of the process's limit", "%d is less than %d", s.MaxFiles, MinShareFiles)
 	}
@@ -233,7 +234,7 @@ func (p *Problems) ranges(field string, table []IDRange) {
 	}
 }
 
-func (p *Problems) shareXattr(field func(string) string, s Share) {
+func (p *Problems) shareOwned(field func(string) string, s Share) {
 	switch s.Xattr {
 	case ShareXattrUser, ShareXattrNone, ShareXattrAll:
 	default:
@@ -242,6 +243,9 @@ func (p *Problems) shareXattr(field func(string) string, s Share) {
 	if s.Xattr == ShareXattrAll && (s.Owner != SharePassthrough || !s.AllowSetID) {
 		p.add(field("xattr"), `set owner to "passthrough", and allow_set_id`,
 			"file capabilities grant what set-user-ID grants, and are not allowed without it")
+	}
+	if s.AllowDevices && s.Owner != SharePassthrough {
+		p.add(field("allow_devices"), `set owner to "passthrough"`, "devices are for whom their owner and mode on the host say")
 	}
 	if s.ACL && s.Owner != SharePassthrough && s.Owner != ShareRanges {
 		p.add(field("acl"), `set owner to "passthrough" or "ranges"`, "access control lists name ids, which this owner does not keep")

@@ -10,7 +10,8 @@ import "fmt"
 //	 "owner": "passthrough",                    // or "caller", or
 //	 "guest_uid": 1000, "guest_gid": 1000, "host_uid": 1000, "host_gid": 1000,
 //	 "xattr": "none", "acl": true,              // xattr: "none", "all"
-//	 "guest_locks": true, "one_file_system": true, "allow_set_id": true, "direct_io": true,
+//	 "guest_locks": true, "one_file_system": true, "allow_set_id": true, "allow_devices": true,
+//	 "direct_io": true,
 //	 "max_files": 4096, "max_inodes": 65536, "queues": 2}
 type shareJSON struct {
 	Tag           string     `json:"tag,omitempty"`
@@ -30,6 +31,7 @@ type shareJSON struct {
 	GuestLocks    bool       `json:"guest_locks,omitempty"`
 	OneFileSystem bool       `json:"one_file_system,omitempty"`
 	AllowSetID    bool       `json:"allow_set_id,omitempty"`
+	AllowDevices  bool       `json:"allow_devices,omitempty"`
 	DirectIO      bool       `json:"direct_io,omitempty"`
 	MaxFiles      int        `json:"max_files,omitempty"`
 	MaxInodes     int        `json:"max_inodes,omitempty"`

@@ -72,6 +72,8 @@ export interface ShareOptions {
   oneFileSystem?: boolean;
   /** Set-user-ID and set-group-ID bits are kept, and hold on the host too. */
   allowSetId?: boolean;
+  /** Device nodes are made, and are the host's devices there; when the owner is `passthrough`. */
+  allowDevices?: boolean;
   /** `O_DIRECT` is passed on to the host, with its demands on alignment. */
   directIo?: boolean;
   /** `auto`, the default: names for a second, data until it has changed. `none` asks each time, `always` never again. */

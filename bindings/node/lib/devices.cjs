@@ -34,6 +34,7 @@ function disk(options) {
 
 const shareFlags = {
   readOnly: 1, writeback: 2, acl: 4, guestLocks: 8, oneFileSystem: 16, allowSetId: 32, directIo: 64,
+  allowDevices: 256,
 };
 const hostIds = 128; // CAPSA_SHARE_HOST_IDS
 const caches = { auto: 0, none: 1, always: 2 };

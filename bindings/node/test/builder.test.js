@@ -14,6 +14,7 @@ const everything = {
     { path: '/c.img', format: 'raw', overlay: '/c.qcow2', iops: 100n, iopsBurst: 10, bytesPerSec: 2 ** 40, bytesBurst: 5 },
     { path: '/d.qcow2', temporary: true, direct: true, scratchDir: '/var/tmp', backingDirs: ['/base', '/more'] }],
   shares: [{ tag: 'home', path: '/home', readOnly: true, cache: 'always', xattr: 'none' },
+    { tag: 'tree', path: '/tree', owner: 'passthrough', allowDevices: true },
     { tag: 'own', path: '/own', guestUid: 1000, guestGid: 100, hostUid: 7, hostGid: 8, maxFiles: 64, maxInodes: 1000 },
     { tag: 'ids', path: '/ids', owner: 'ranges', acl: true, uids: [{ guest: 0, host: 100000, count: 65536 }],
       gids: [{ guest: 0, host: 100000, count: 1 }, { guest: 1, host: 5, count: 2 }] }],

@@ -79,7 +79,7 @@ def test_every_option_of_a_share() -> None:
         gids=[IDRange(1, 1001, 2)], xattr=ShareXattr.NONE, guest_locks=True, one_file_system=True, allow_set_id=True,
         direct_io=True, max_files=64, max_inodes=1000, queues=2)
     own = Share("/c", writeback=True, guest_uid=1, guest_gid=2, host_uid=0, host_gid=4)
-    access = Share("/d", owner=ShareOwner.PASSTHROUGH, acl=True)
+    access = Share("/d", owner=ShareOwner.PASSTHROUGH, acl=True, allow_devices=True)
     assert capsa.Builder(shares={"src": "/a", "all": every, "own": own, "acl": access}).to_dict()["shares"] == [
         {"tag": "src", "path": "/a"},
         {"tag": "all", "path": "/b", "read_only": True, "cache": "always", "owner": "ranges",
@@ -87,7 +87,7 @@ def test_every_option_of_a_share() -> None:
          "xattr": "none", "guest_locks": True, "one_file_system": True, "allow_set_id": True, "direct_io": True,
          "max_files": 64, "max_inodes": 1000, "queues": 2},
         {"tag": "own", "path": "/c", "writeback": True, "guest_uid": 1, "guest_gid": 2, "host_uid": 0, "host_gid": 4},
-        {"tag": "acl", "path": "/d", "owner": "passthrough", "acl": True},
+        {"tag": "acl", "path": "/d", "owner": "passthrough", "acl": True, "allow_devices": True},
     ]
 
 

@@ -44,6 +44,7 @@ static void bad_options(capsa_builder *b) {
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_add_share(b, "a tag of thirty-seven characters, yes", "/a", NULL, &e));
     WRONG(flags, 1u << 31);
     WRONG(flags, CAPSA_SHARE_ACL);
+    WRONG(flags, CAPSA_SHARE_ALLOW_DEVICES);
     WRONG(cache, 3);
     WRONG(cache, UINT32_MAX);
     WRONG(owner, 4);

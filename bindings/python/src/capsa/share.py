@@ -50,6 +50,8 @@ class Share:
     """what is mounted below the directory is not shared"""
     allow_set_id: bool = False
     """set-user-ID and set-group-ID bits are kept, and hold on the host too"""
+    allow_devices: bool = False
+    """device nodes are made, and are the host's devices there; when the owner is PASSTHROUGH"""
     direct_io: bool = False
     """O_DIRECT is passed on to the host, with its demands on alignment"""
     max_files: int = 0
@@ -70,6 +72,7 @@ class Share:
             | c.CAPSA_SHARE_GUEST_LOCKS * bool(self.guest_locks)
             | c.CAPSA_SHARE_ONE_FILE_SYSTEM * bool(self.one_file_system)
             | c.CAPSA_SHARE_ALLOW_SET_ID * bool(self.allow_set_id)
+            | c.CAPSA_SHARE_ALLOW_DEVICES * bool(self.allow_devices)
             | c.CAPSA_SHARE_DIRECT_IO * bool(self.direct_io)
             | c.CAPSA_SHARE_HOST_IDS * given
         )
