@@ -20,6 +20,7 @@ include guest/guest.mk
 include tests/e2e/e2e.mk
 include tests/bench/bench.mk
 include tests/faults/faults.mk
+include tests/posix/posix.mk
 include bindings/node/node.mk
 
 build: setup $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd ## libcapsa.so, capsa-vzd, header and pkg-config file in build/
@@ -42,7 +43,7 @@ race: setup ## the same with the race detector
 demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
 	BUILD=$(BUILD) scripts/demo.sh
 
-test: check unit abi python-test node-test faults e2e e2e-isolated abi-linux ## everything; CI runs this
+test: check unit posix abi python-test node-test faults e2e e2e-isolated abi-linux ## everything; CI runs this
 
 clean: ## removes build/
 	rm -rf $(BUILD)
