@@ -44,6 +44,24 @@ type (
 	Forward = vm.Forward
 	// ForwardProtocol is what a forwarded port speaks.
 	ForwardProtocol = vm.ForwardProtocol
+	// GuestConfig is what the machine's agent sets up and runs in the guest.
+	GuestConfig = vm.GuestConfig
+	// AgentPlace says how the agent gets into the guest.
+	AgentPlace = vm.AgentPlace
+	// RootConfig is the guest's root directory.
+	RootConfig = vm.RootConfig
+	// RootKind says what that is.
+	RootKind = vm.RootKind
+	// Overlay says where what is written to the root directory goes.
+	Overlay = vm.Overlay
+	// Mount is something that the agent mounts.
+	Mount = vm.Mount
+	// MountKind says what is mounted.
+	MountKind = vm.MountKind
+	// GuestNetwork is how the agent sets the guest's network up.
+	GuestNetwork = vm.GuestNetwork
+	// ProgramConfig is the main program of a machine.
+	ProgramConfig = vm.ProgramConfig
 	// ConsoleConfig is the guest's console.
 	ConsoleConfig = vm.ConsoleConfig
 
@@ -229,6 +247,45 @@ const (
 	NetworkNone = vm.NetworkNone
 	NetworkUser = vm.NetworkUser
 	NetworkNAT  = vm.NetworkNAT
+)
+
+// How the agent gets into the guest: not at all; in the library's own initial file
+// system; added to the one that is given; it is there and the guest starts it.
+const (
+	AgentNone      = vm.AgentNone
+	AgentInitrd    = vm.AgentInitrd
+	AgentAdded     = vm.AgentAdded
+	AgentInstalled = vm.AgentInstalled
+)
+
+// What becomes the guest's root directory: the initial file system, that of a disk, a
+// shared directory.
+const (
+	RootInitrd = vm.RootInitrd
+	RootDisk   = vm.RootDisk
+	RootShare  = vm.RootShare
+)
+
+// Where what is written to the root directory goes: the guest's memory, a disk, the
+// root itself.
+const (
+	OverlayMemory = vm.OverlayMemory
+	OverlayDisk   = vm.OverlayDisk
+	OverlayNone   = vm.OverlayNone
+)
+
+// What is mounted: a share, a disk, memory.
+const (
+	MountShare = vm.MountShare
+	MountDisk  = vm.MountDisk
+	MountTmpfs = vm.MountTmpfs
+)
+
+// How the guest's network is set up: by DHCP if it has one, as told, not by the agent.
+const (
+	NetworkDHCP   = vm.NetworkDHCP
+	NetworkStatic = vm.NetworkStatic
+	NetworkManual = vm.NetworkManual
 )
 
 // What a forwarded port speaks.

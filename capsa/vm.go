@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libcapsa/libcapsa/internal/agent/host"
 	"github.com/libcapsa/libcapsa/internal/console"
 	"github.com/libcapsa/libcapsa/internal/safe"
 	"github.com/libcapsa/libcapsa/internal/vm"
@@ -23,6 +24,7 @@ type VM struct {
 	id       uint64 // in the process; constant
 	cfg      vm.Config
 	machine  vm.Machine
+	guest    *host.Host // of its agent; nil: it has none
 	console  *Console
 	boot     *console.Console // the early boot log
 	tail     *console.Console // the last of boot log and console together
@@ -41,15 +43,17 @@ type VM struct {
 
 	op sync.Mutex // held by Start, Pause, Resume and the press of the power button; before mu
 
-	mu      sync.Mutex
-	state   atomic.Int32                // a State; written with mu held
-	asked   Stage                       // how Stop has asked the guest to end; guarded by mu
-	detail  string                      // why Stop killed; guarded by mu
-	agent   func(context.Context) error // asks the guest's agent to shut down; guarded by mu
-	closing bool                        // Close has begun; guarded by mu
-	fault   error                       // of a Start that failed; guarded by mu
-	exit    vm.Exit                     // written once, before done is closed
-	settled sync.Once
+	mu        sync.Mutex
+	state     atomic.Int32                // a State; written with mu held
+	asked     Stage                       // how Stop has asked the guest to end; guarded by mu
+	detail    string                      // why Stop killed; guarded by mu
+	agent     func(context.Context) error // asks the guest's agent to shut down; guarded by mu
+	main      *ExitStatus                 // of the main program; guarded by mu
+	mainFault error                       // why the main program did not run; guarded by mu
+	closing   bool                        // Close has begun; guarded by mu
+	fault     error                       // of a Start that failed; guarded by mu
+	exit      vm.Exit                     // written once, before done is closed
+	settled   sync.Once
 }
 
 // newVM makes a machine. cfg is valid and has its defaults.
@@ -69,14 +73,10 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 	v.screens[0] = vm.NewPanicScanner(sink{v.boot, v.tail, nil}, nil, v.outOfMemory)
 	v.screens[1] = vm.NewPanicScanner(sink{screen, v.tail, v.events}, nil, v.outOfMemory)
 
-	machine, err := backend.New(cfg, vm.Host{
-		Console: v.screens[1], Serial: v.screens[0], Input: v.input, Event: v.events.push,
-	})
-	if err != nil {
+	if err := v.makeMachine(backend); err != nil {
 		v.endLife()
 		return nil, vm.Wrap("build", err)
 	}
-	v.machine = machine
 	if cfg.Timeout > 0 {
 		v.timer = time.NewTimer(cfg.Timeout)
 		v.timer.Stop()
@@ -85,6 +85,25 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 	v.wg.Add(1)
 	safe.Go("machine watcher", v.watcherFailed, v.watch)
 	return v, nil
+}
+
+// makeMachine makes the backend's machine, and the host's side of its agent.
+func (v *VM) makeMachine(backend vm.Backend) error {
+	cfg, done, err := machineConfig(v.cfg)
+	if err != nil {
+		return err
+	}
+	defer done()
+	v.machine, err = backend.New(cfg, vm.Host{
+		Console: v.screens[1], Serial: v.screens[0], Input: v.input, Event: v.events.push,
+	})
+	if err != nil {
+		return err
+	}
+	if err := v.openAgent(); err != nil {
+		return errors.Join(err, v.machine.Close())
+	}
+	return nil
 }
 
 // sink is where output of the guest goes.
@@ -308,6 +327,7 @@ func (v *VM) Close() error {
 	v.mu.Unlock()
 	err := v.kill(vm.CauseKilled)
 	v.wg.Wait()
+	v.closeAgent()
 	v.others.Wait()
 	unregister(v)
 	_ = v.console.c.Close() // has nothing to fail

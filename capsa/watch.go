@@ -66,6 +66,7 @@ func (v *VM) settle(exit vm.Exit) {
 		v.console.c.End()
 		close(v.done) // publishes exit
 		v.endLife()
+		v.closeAgent()
 		v.exitFDs.finish()
 	})
 }
@@ -74,6 +75,7 @@ func (v *VM) settle(exit vm.Exit) {
 func (v *VM) judge(exit vm.Exit) vm.Exit {
 	v.mu.Lock()
 	asked, detail, fault := v.asked, v.detail, v.fault
+	main, mainFault := v.main, v.mainFault
 	v.mu.Unlock()
 
 	if !exit.Cause.Known() {
@@ -90,7 +92,10 @@ func (v *VM) judge(exit vm.Exit) vm.Exit {
 			exit.Cause = vm.CauseStopped
 		}
 	case vm.CauseGuestShutdown:
-		if asked != StageNone {
+		switch {
+		case main != nil:
+			exit.Cause = vm.CauseMainExited
+		case asked != StageNone:
 			exit.Cause = vm.CauseStopped
 		}
 	case vm.CauseKilled:
@@ -100,6 +105,12 @@ func (v *VM) judge(exit vm.Exit) vm.Exit {
 	case vm.CauseVMMCrash:
 		if exit.Err == nil {
 			exit.Err = fault
+		}
+	}
+	if exit.Cause == vm.CauseMainExited && main != nil {
+		exit.Code, exit.Signal = int32(main.Code), int32(main.Signal)
+		if mainFault != nil {
+			exit.Detail = "the main program did not run: " + mainFault.Error()
 		}
 	}
 	if v.neverCameUp(exit) {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -17,9 +18,10 @@ type Initrd struct {
 	Pad     int64    // bytes of incompressible-looking filler at /filler, 0 for none
 }
 
-// File is a host file and its place in the image.
+// File is a file's place in the image and its content: that of a host file, or Data.
 type File struct {
 	Name, Source string
+	Data         []byte // without a Source
 	Perm         uint32
 }
 
@@ -84,6 +86,9 @@ func (i *Initrd) writeModules(w *Writer) error {
 }
 
 func copyFile(w *Writer, f File) error {
+	if f.Source == "" {
+		return w.File(f.Name, f.Perm, bytes.NewReader(f.Data), int64(len(f.Data)))
+	}
 	src, err := os.Open(f.Source)
 	if err != nil {
 		return err

@@ -48,6 +48,12 @@ func OpenModules(dir string) (*Modules, error) {
 	return m, nil
 }
 
+// Has says whether a module is there.
+func (m *Modules) Has(name string) bool {
+	_, ok := m.byName[strings.ReplaceAll(name, "-", "_")]
+	return ok
+}
+
 // Resolve returns the named modules and all they depend on, each once and after
 // its dependencies: the order in which they can be loaded.
 func (m *Modules) Resolve(names ...string) ([]Module, error) {

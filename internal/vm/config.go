@@ -62,6 +62,7 @@ type Config struct {
 	Balloon BalloonConfig
 	Vsock   VsockConfig
 	Network NetworkConfig
+	Guest   GuestConfig   // what the library's agent does in the guest; backends ignore it
 	Timeout time.Duration // whole life of the machine from Start; ends it with CauseTimedOut; 0: none
 	Backend string        // name of the backend to use, "" for the best of the host; backends ignore it
 
@@ -146,5 +147,6 @@ func (c Config) Clone() Config {
 	}
 	c.Vsock.Ports = slices.Clone(c.Vsock.Ports)
 	c.Network = c.Network.clone()
+	c.Guest = c.Guest.clone()
 	return c
 }

@@ -35,6 +35,7 @@ const MaxConfigJSON = 1 << 20
 //	  "network": {"mode": "user", "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80}]}, // see networkJSON
 //	  "rosetta": "rosetta",
 //	  "restore": "/images/web.state",
+//	  "guest": {"agent": "initrd", "root": {"kind": "disk", "source": "root"}}, // see guestjson.go
 //	  "timeout_ms": 60000,
 //	  "backend": "kvm",
 //	  "isolation": "process", // or "none"
@@ -58,6 +59,7 @@ type configJSON struct {
 	Network   *networkJSON `json:"network,omitempty"`
 	Rosetta   *string      `json:"rosetta,omitempty"`
 	Restore   *string      `json:"restore,omitempty"`
+	Guest     *GuestConfig `json:"guest,omitempty"`
 	TimeoutMs *int64       `json:"timeout_ms,omitempty"`
 	Backend   *string      `json:"backend,omitempty"`
 	Isolation *Isolation   `json:"isolation,omitempty"`
@@ -128,6 +130,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Network: encodeNetwork(c.Network, &p),
 		Rosetta: text("rosetta", c.Rosetta),
 		Restore: text("restore", c.Restore),
+		Guest:   encodeGuest(c.Guest, &p),
 	}
 	if ms != 0 {
 		out.TimeoutMs = &ms
@@ -228,6 +231,7 @@ func (in *configJSON) apply(c *Config) error {
 	in.Vsock.apply(&c.Vsock)
 	var p Problems
 	in.Network.apply(&c.Network, &p)
+	give(&c.Guest, in.Guest)
 	if m := in.MemoryMiB; m != nil {
 		if *m > MaxMemory/MiB { // also keeps the product from wrapping
 			p.add("memory_mib", "", "%d is too much; at most %d are possible", *m, uint64(MaxMemory)/MiB)
@@ -271,6 +275,11 @@ var schema = map[string][]string{
 	"shares[].gids[]":    keysOf(reflect.TypeFor[IDRange]()),
 	"disks[]":            keysOf(reflect.TypeFor[diskJSON]()),
 	"disks[].limit":      keysOf(reflect.TypeFor[diskLimitJSON]()),
+	"guest":              keysOf(reflect.TypeFor[GuestConfig]()),
+	"guest.root":         keysOf(reflect.TypeFor[RootConfig]()),
+	"guest.mounts[]":     keysOf(reflect.TypeFor[Mount]()),
+	"guest.network":      keysOf(reflect.TypeFor[GuestNetwork]()),
+	"guest.main":         keysOf(reflect.TypeFor[ProgramConfig]()),
 }
 
 func keysOf(t reflect.Type) (keys []string) {

@@ -80,6 +80,8 @@ func (c Config) Check() Problems {
 	p.path("restore", c.Restore)
 	p.Vsock(c.Vsock)
 	p.Network(c.Network)
+	p.Guest(c.Guest)
+	p.guestFits(c)
 	p.Timeout(c.Timeout)
 	p.text("backend", c.Backend)
 	p.Isolation(c.Isolation)

@@ -88,7 +88,9 @@ var rules = []rule{
 	{folder: "internal/net/frame", own: []string{"internal/net/link"}},
 	{folder: "internal/net/policy", alone: true},
 	{folder: "internal/net/policy/sniff"},
-	{folder: "internal/agent", own: []string{"internal/safe"}, third: []string{"github.com/containerd/ttrpc"}},
+	{folder: "internal/agent", own: []string{"internal/agent/wire", "internal/safe", "internal/vm"}, third: []string{ttrpc, protobuf}},
+	{folder: "internal/agent/wire", third: []string{ttrpc, protobuf}},
+	{folder: "internal/agent/initrd", own: []string{"guest/image", "internal/vm"}},
 
 	// The macOS backend and the daemon. plan runs everywhere.
 	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
@@ -108,6 +110,12 @@ var rules = []rule{
 	{folder: "tests", own: []string{"capsa", "guest"}, third: []string{sys, testify}},
 }
 
+// The control protocol of the guest's agent.
+const (
+	ttrpc    = "github.com/containerd/ttrpc"
+	protobuf = "google.golang.org/protobuf"
+)
+
 const testify = "github.com/stretchr/testify"
 
 var (
@@ -124,6 +132,9 @@ var tops = []string{"libcapsa", "cmd", "examples"}
 // cgo names the only folders with import "C": the product's two borders, and
 // the empty library that benchmarks compare the first one with.
 var cgo = []string{"libcapsa", "internal/vz", "tests/bench/noop"}
+
+// generated is how the files end that a protobuf compiler wrote: their unsafe is its.
+const generated = ".pb.go"
 
 // platforms are listed one after the other, since imports depend on them.
 var platforms = []struct{ os, arch string }{
