@@ -11,6 +11,7 @@ python='python3-venv python3-pytest mypy python3-flake8'
 kernel='linux-source-6.1 flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd busybox-static'
 lab='qemu-system-x86 qemu-utils'
 rootfs='mmdebstrap e2fsprogs'
+bench='iproute2 passt slirp4netns'
 
 # Node from elsewhere will do, when it has come with its headers.
 node=
@@ -20,7 +21,7 @@ elif [ ! -f "$(dirname "$(readlink -f "$(command -v node)")")/../include/node/no
 	node=libnode-dev
 fi
 
-packages="$build $check $clients $python $kernel $lab $rootfs $node"
+packages="$build $check $clients $python $kernel $lab $rootfs $bench $node"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"

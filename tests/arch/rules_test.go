@@ -108,6 +108,7 @@ var rules = []rule{
 	// What runs in the guest, and what builds it.
 	{folder: "guest", own: []string{"internal/agent/wire"}, third: []string{sys}},
 	{folder: "tests", own: []string{"capsa", "guest"}, third: []string{sys, testify}},
+	{folder: "tests/bench/net", own: []string{"internal/net", "internal/vm"}, third: []string{sys}},
 }
 
 // The control protocol of the guest's agent.

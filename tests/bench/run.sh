@@ -1,6 +1,7 @@
 #!/bin/sh
-# run.sh [native|boot...]: builds and runs the benchmarks and reports them; README.md says what they are.
-# BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15) boots a pair.
+# run.sh [native|net|boot...]: builds and runs the benchmarks and reports them; README.md says what they are.
+# BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15) boots a pair;
+# of the network CAPSA_BENCH_NET_ROUNDS (5) of CAPSA_BENCH_NET_MS (400) for each test and peer.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -8,7 +9,7 @@ cd "$root"
 build=$(cd "${BUILD:-build}" && pwd)
 out=$build/bench
 mkdir -p "$out"
-[ $# -gt 0 ] || set -- native boot
+[ $# -gt 0 ] || set -- native net boot
 
 compile() {
 	name=$1
@@ -37,6 +38,18 @@ for part; do
 		CAPSA_LIBRARY="$build/libcapsa.so" PYTHONPATH=bindings/python/src \
 			"${PYTHON:-/usr/bin/python3}" "$here/python.py" "$out/first" "$out/calls.so" >>"$out/samples.jsonl"
 		echo "{\"name\":\"size of the library\",\"unit\":\"bytes\",\"ours\":[$(stat -Lc %s "$build/libcapsa.so")]}" >>"$out/samples.jsonl"
+		;;
+	net)
+		gvproxy=v0.8.9
+		[ -x "$out/gvproxy-$gvproxy" ] || {
+			GOBIN=$out go install github.com/containers/gvisor-tap-vsock/cmd/gvproxy@$gvproxy
+			mv "$out/gvproxy" "$out/gvproxy-$gvproxy"
+		}
+		ln -sf gvproxy-$gvproxy "$out/gvproxy"
+		gcc -std=c11 -O2 -Wall -Wextra -Werror -pthread -o "$out/traffic" "$here/net/traffic.c"
+		gcc -std=c11 -O2 -Wall -Wextra -Werror -pthread -o "$out/relay" "$here/net/relay.c"
+		go build -o "$out/ours" ./tests/bench/net/ours
+		"$here/net/net.sh" "$out" "${CAPSA_BENCH_NET_ROUNDS:-5}" "${CAPSA_BENCH_NET_MS:-400}" ${CAPSA_BENCH_NET_TESTS:-} >>"$out/samples.jsonl"
 		;;
 	boot)
 		echo "bench: booting Linux on: $(tests/lab/lab-run --where)" >&2

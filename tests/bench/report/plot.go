@@ -16,7 +16,7 @@ const (
 )
 
 // plot draws each ratio on a logarithmic axis: a dot with its interval, a tick at
-// the goal, and a line at 1.
+// the goal, and a line at 1. Where more is better, the dot is blue.
 func plot(results []result) string {
 	var rows []result
 	for _, r := range results {
@@ -25,14 +25,14 @@ func plot(results []result) string {
 		}
 	}
 	height := plotMargin*2 + rowHeight*len(rows)
-	x := func(ratio float64) float64 { // 1/8 to 8
-		t := (math.Log2(math.Min(math.Max(ratio, 0.125), 8)) + 3) / 6
+	x := func(ratio float64) float64 { // 1/8 to 32
+		t := (math.Log2(math.Min(math.Max(ratio, 0.125), 32)) + 3) / 8
 		return labelWidth + t*(plotWidth-labelWidth-plotMargin)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="13">`+"\n", plotWidth, height)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/>`+"\n")
-	for _, tick := range []float64{0.125, 0.25, 0.5, 1, 2, 4, 8} {
+	for _, tick := range []float64{0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32} {
 		colour := "#ddd"
 		if tick == 1 {
 			colour = "#888"
@@ -44,8 +44,12 @@ func plot(results []result) string {
 		y := plotMargin + rowHeight*i + rowHeight/2
 		fmt.Fprintf(&b, `<text x="%d" y="%d">%s</text>`+"\n", 8, y, html.EscapeString(r.Name))
 		fmt.Fprintf(&b, `<text x="%d" y="%d" font-size="10" fill="#666">against %s</text>`+"\n", 8, y+12, html.EscapeString(r.PeerName))
-		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#1a6" stroke-width="4" opacity="0.5"/>`+"\n", x(r.Low), x(r.High), y, y)
-		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%d" r="5" fill="#1a6"/>`+"\n", x(r.Ratio), y)
+		colour := "#1a6"
+		if r.More {
+			colour = "#26c"
+		}
+		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="%s" stroke-width="4" opacity="0.5"/>`+"\n", x(r.Low), x(r.High), y, y, colour)
+		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%d" r="5" fill="%s"/>`+"\n", x(r.Ratio), y, colour)
 		if r.Goal != 0 {
 			fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#c33" stroke-width="2"/>`+"\n", x(r.Goal), x(r.Goal), y-9, y+9)
 		}

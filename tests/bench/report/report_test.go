@@ -13,6 +13,8 @@ func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	in := strings.Join([]string{
 		`{"name":"a","unit":"ns","peer_name":"p","goal":1.3,"ours":[1200,1300,1100],"peer":[1000,1000,1000]}`,
+		`{"name":"c","unit":"bit/s","more":true,"goal":2,"ours":[3e9,3e9],"peer":[1e9,1e9]}`,
+		`{"name":"d","unit":"1/s","more":true,"goal":0.7,"ours":[500],"peer":[1000]}`,
 		`{"name":"b","unit":"bytes","ours":[2048],"peer":[]}`,
 		`{"count":"exits","ours":10}`,
 		`{"count":"exits","peer":40}`,
@@ -21,6 +23,9 @@ func TestReport(t *testing.T) {
 	require.NoError(t, run(strings.NewReader(in), &out, filepath.Join(dir, "j"), filepath.Join(dir, "s")))
 	require.Contains(t, out.String(), "1.20")
 	require.Contains(t, out.String(), "meets 1.30")
+	require.Contains(t, out.String(), "3 Gbit/s")
+	require.Contains(t, out.String(), "meets 2.00")
+	require.Contains(t, out.String(), "misses 0.70")
 	require.Contains(t, out.String(), "2 KiB")
 	require.Contains(t, out.String(), "0.25")
 	require.FileExists(t, filepath.Join(dir, "j"))

@@ -13,7 +13,8 @@ type result struct {
 	Name     string    `json:"name"`
 	Unit     string    `json:"unit"`
 	PeerName string    `json:"peer_name,omitempty"`
-	Goal     float64   `json:"goal,omitempty"` // largest ratio that meets the goal; 0: none
+	More     bool      `json:"more,omitempty"` // more is better
+	Goal     float64   `json:"goal,omitempty"` // largest ratio that meets the goal, with More the least; 0: none
 	Ours     []float64 `json:"ours"`
 	Peer     []float64 `json:"peer,omitempty"`
 
@@ -66,12 +67,16 @@ func median(v []float64) float64 {
 
 // verdict says whether the goal is met: "missed" also when the interval touches it.
 func (r *result) verdict() string {
+	ratio, worst, goal := r.Ratio, r.High, r.Goal
+	if r.More {
+		ratio, worst, goal = -ratio, -r.Low, -goal
+	}
 	switch {
 	case r.Goal == 0 || r.Ratio == 0:
 		return ""
-	case r.High <= r.Goal:
+	case worst <= goal:
 		return fmt.Sprintf("meets %.2f", r.Goal)
-	case r.Ratio <= r.Goal:
+	case ratio <= goal:
 		return fmt.Sprintf("meets %.2f, not surely", r.Goal)
 	default:
 		return fmt.Sprintf("misses %.2f", r.Goal)
@@ -96,7 +101,10 @@ func print(out io.Writer, results []result) error {
 
 // human writes a quantity with a fitting unit.
 func human(v float64, unit string) string {
-	steps := map[string][]string{"ns": {"ns", "µs", "ms", "s"}, "bytes": {"B", "KiB", "MiB", "GiB"}}[unit]
+	steps := map[string][]string{
+		"ns": {"ns", "µs", "ms", "s"}, "bytes": {"B", "KiB", "MiB", "GiB"},
+		"bit/s": {"bit/s", "kbit/s", "Mbit/s", "Gbit/s"}, "1/s": {"/s", "k/s", "M/s"},
+	}[unit]
 	if steps == nil {
 		return fmt.Sprintf("%.4g", v)
 	}
