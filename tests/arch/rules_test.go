@@ -92,6 +92,12 @@ var rules = []rule{
 	{folder: "internal/agent/wire", third: []string{ttrpc, protobuf}},
 	{folder: "internal/agent/initrd", own: []string{"guest/image", "internal/vm"}},
 
+	// Root file systems, from images: no machine.
+	{folder: "internal/image", own: []string{"internal/vm", "internal/safe"}, third: []string{
+		sys, "golang.org/x/sync", "github.com/google/go-containerregistry", "github.com/Microsoft/hcsshim/ext4",
+		"github.com/gofrs/flock", "github.com/klauspost/compress",
+	}},
+
 	// The macOS backend and the daemon. plan runs everywhere.
 	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
 	{folder: "internal/vz/plan", own: []string{"internal/vm", "internal/block/partition"}},
