@@ -4,7 +4,6 @@ package block
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,24 +58,29 @@ func (f *file) lock(write bool) error {
 // unlock gives up every lock of the file.
 func (f *file) unlock() error {
 	l := unix.Flock_t{Type: unix.F_UNLCK, Whence: 0, Start: permBase, Len: 2 * (sharedBase - permBase)}
-	return os.NewSyscallError("fcntl", unix.FcntlFlock(uintptr(f.fd), unix.F_OFD_SETLK, &l))
+	return f.lockCall(unix.F_OFD_SETLK, &l)
+}
+
+// lockCall is fcntl, which a signal may interrupt on network file systems.
+func (f *file) lockCall(cmd int, l *unix.Flock_t) error {
+	return retry("fcntl", func() error { return unix.FcntlFlock(uintptr(f.fd), cmd, l) })
 }
 
 // setLock takes a shared lock on one byte.
 func (f *file) setLock(at int64) error {
 	l := unix.Flock_t{Type: unix.F_RDLCK, Whence: 0, Start: at, Len: 1}
-	err := unix.FcntlFlock(uintptr(f.fd), unix.F_OFD_SETLK, &l)
+	err := f.lockCall(unix.F_OFD_SETLK, &l)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return errInUse // somebody probes with a lock of his own
 	}
-	return os.NewSyscallError("fcntl", err)
+	return err
 }
 
 // probe fails when another description holds a lock on the byte.
 func (f *file) probe(at int64) error {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0, Start: at, Len: 1}
-	if err := unix.FcntlFlock(uintptr(f.fd), unix.F_OFD_GETLK, &l); err != nil {
-		return os.NewSyscallError("fcntl", err)
+	if err := f.lockCall(unix.F_OFD_GETLK, &l); err != nil {
+		return err
 	}
 	if l.Type != unix.F_UNLCK {
 		return errInUse

@@ -2,9 +2,10 @@ package qcow2
 
 import "slices"
 
-// maxFreed is how many clusters may wait for a Flush to be freed: a bound on memory,
-// and on the space that a busy guest's discards have not given back yet.
-const maxFreed = 1 << 16
+// maxFreed is how many bytes of clusters may wait for a Flush to be freed: space that
+// discards have not given back yet. They cannot give it back before, as the tables in
+// the file may still refer to it; a Flush of its own for each would be slow.
+const maxFreed = 4 << 20
 
 // change is a part of a table as it shall be in the file.
 type change struct {
@@ -179,7 +180,7 @@ func (m *Image) dropAll(freed []uint64) (unused []uint64) {
 // relieve flushes when changes or freed clusters have piled up in memory.
 func (m *Image) relieve() error {
 	m.mu.RLock()
-	crowded := len(m.freed) > maxFreed || m.l2.crowded() || m.refs.crowded()
+	crowded := uint64(len(m.freed))<<m.h.clusterBits >= maxFreed || m.l2.crowded() || m.refs.crowded()
 	m.mu.RUnlock()
 	if !crowded {
 		return nil

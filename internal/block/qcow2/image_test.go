@@ -210,6 +210,26 @@ func TestDiscardGivesSpaceBack(t *testing.T) {
 	require.Equal(t, before, after, "the freed clusters are used again")
 }
 
+// A large discard gives its space back by itself; small ones wait for each other.
+func TestLargeDiscardGivesSpaceBackAtOnce(t *testing.T) {
+	d := newDisk(t, 2*maxFreed, 12, nil)
+	d.write(0, bytes.Repeat([]byte{7}, 2*maxFreed))
+	require.NoError(t, d.m.Flush())
+	flushes := d.m.flushes.Load()
+	for off := uint64(0); off < maxFreed-4096; off += 4096 {
+		d.discard(off, 4096)
+	}
+	require.Equal(t, flushes, d.m.flushes.Load())
+	require.NotEmpty(t, d.m.freed)
+	d.discard(maxFreed, 1<<20)
+	require.Empty(t, d.m.freed)
+	before, _ := d.s.Size()
+	d.write(0, bytes.Repeat([]byte{8}, maxFreed-4096))
+	d.check(false)
+	after, _ := d.s.Size()
+	require.Equal(t, before, after, "the freed clusters are used again")
+}
+
 // Whatever part of the unsynced writes reaches the disk, the image opens, no cluster
 // in use is uncounted, and what was flushed is there.
 func TestPowerCut(t *testing.T) {
