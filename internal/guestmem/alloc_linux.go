@@ -35,11 +35,14 @@ func Alloc(name string, spans ...Span) (*Memory, error) {
 		}
 	}
 	offsets, size := placeInFile(spans)
-	fd, err := sealedFile(name, size)
+	fd, err := memfd(name, size)
 	if err != nil {
 		return nil, err
 	}
-	b := &mappedFile{fd: fd, page: page}
+	b := &mappedFile{fd: fd, page: page, huge: true}
+	if err := seal(fd, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		return nil, errors.Join(err, b.unmap())
+	}
 	regions := make([]Region, len(spans))
 	for i, s := range spans {
 		data, err := b.mapRegion(s, offsets[i])
@@ -67,8 +70,8 @@ func placeInFile(spans []Span) (offsets []int64, size int64) {
 	return offsets, int64(end)
 }
 
-// sealedFile is a memfd of size bytes that cannot be resized.
-func sealedFile(name string, size int64) (fd int, err error) {
+// memfd makes a file of size zeroes that can be sealed.
+func memfd(name string, size int64) (fd int, err error) {
 	if len(name) > maxNameSize {
 		name = name[:maxNameSize]
 	}
@@ -80,15 +83,16 @@ func sealedFile(name string, size int64) (fd int, err error) {
 	if err != nil {
 		return -1, os.NewSyscallError("memfd_create", err)
 	}
-	if err = os.NewSyscallError("ftruncate", retry(func() error { return unix.Ftruncate(fd, size) })); err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
-		err = os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
-	}
-	if err != nil {
+	if err = retry(func() error { return unix.Ftruncate(fd, size) }); err != nil {
 		_ = unix.Close(fd)
-		return -1, err
+		return -1, os.NewSyscallError("ftruncate", err)
 	}
 	return fd, nil
+}
+
+func seal(fd, seals int) error {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	return os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
 }
 
 // retry repeats a call that a signal interrupted. ftruncate of a memfd does not block, so this ends.
@@ -108,6 +112,10 @@ type mappedFile struct {
 	// A leaf. Whoever uses the file's number holds it for reading, so that the number cannot become another file's meanwhile.
 	mu sync.RWMutex
 	fd int // -1: closed; guarded by mu
+
+	imageMu sync.Mutex // taken after mu
+	images  extents    // where pages of images are mapped, and not the file; guarded by imageMu
+	huge    bool       // the advice; guarded by imageMu
 }
 
 // mapRegion maps one span, with at least a guard page on both sides.
@@ -125,12 +133,51 @@ func (f *mappedFile) mapRegion(s Span, offset int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return data, advise(data, f.huge)
+}
+
+// advise sets what every mapping of guest memory has.
+func advise(data []byte, huge bool) error {
 	// A child must not see the machine's memory; a fork of a big machine would also copy its page tables.
 	if err := unix.Madvise(data, unix.MADV_DONTFORK); err != nil {
-		return nil, os.NewSyscallError("madvise(MADV_DONTFORK)", err)
+		return os.NewSyscallError("madvise(MADV_DONTFORK)", err)
 	}
-	_ = unix.Madvise(data, unix.MADV_HUGEPAGE) // only advice: EINVAL without transparent huge pages
-	return data, nil
+	adviseHuge(data, huge)
+	return nil
+}
+
+func adviseHuge(data []byte, on bool) {
+	advice := unix.MADV_NOHUGEPAGE
+	if on {
+		advice = unix.MADV_HUGEPAGE
+	}
+	_ = unix.Madvise(data, advice) // only advice: EINVAL without transparent huge pages
+}
+
+// mapImage maps pages of an image over those of the file, which have nothing in them.
+func (f *mappedFile) mapImage(r *Region, addr uint64, img *Image, off, size uint64) error {
+	f.imageMu.Lock()
+	defer f.imageMu.Unlock()
+	data := r.Bytes[addr-r.Base:][:size]
+	if err := mapPrivate(data, int(img.file.Fd()), int64(off)); err != nil {
+		return err
+	}
+	f.images.add(Span{Base: addr, Size: size})
+	return advise(data, f.huge)
+}
+
+// uncover maps the file, which is empty there, where pages of images are in the span.
+// Preconditions: mu is held for reading, and the file is open.
+func (f *mappedFile) uncover(r *Region, s Span) {
+	f.imageMu.Lock()
+	defer f.imageMu.Unlock()
+	f.images.cut(s, func(s Span) bool {
+		data := r.Bytes[s.Base-r.Base:][:s.Size]
+		if mapShared(data, f.fd, r.Offset+int64(s.Base-r.Base)) != nil {
+			return false
+		}
+		return advise(data, f.huge) == nil
+	}, func(s Span) { clear(r.Bytes[s.Base-r.Base:][:s.Size]) })
 }
 
 func (f *mappedFile) detach() {
@@ -157,6 +204,7 @@ func (f *mappedFile) discard(r *Region, off, size uint64) error {
 	if f.fd < 0 {
 		return ErrClosed
 	}
+	f.uncover(r, Span{Base: r.Base + off, Size: size})
 	const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
 	return os.NewSyscallError("fallocate", retry(func() error {
 		return unix.Fallocate(f.fd, mode, r.Offset+int64(off), int64(size)) // inside of the file, whose size is an int64
@@ -166,7 +214,8 @@ func (f *mappedFile) discard(r *Region, off, size uint64) error {
 // statBlock is the unit of st_blocks in bytes (stat(2)).
 const statBlock = 512
 
-// resident counts what tmpfs has allocated for the file, in memory or in swap.
+// resident counts what tmpfs has allocated for the file, in memory or in swap, and all of the images: which of their pages
+// the guest has written to only the kernel's tables tell.
 func (f *mappedFile) resident() uint64 {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -174,16 +223,17 @@ func (f *mappedFile) resident() uint64 {
 	if f.fd < 0 || unix.Fstat(f.fd, &st) != nil {
 		return 0
 	}
-	return uint64(st.Blocks) * statBlock
+	f.imageMu.Lock()
+	defer f.imageMu.Unlock()
+	return uint64(st.Blocks)*statBlock + f.images.size()
 }
 
 func (f *mappedFile) adviseHuge(on bool) {
-	advice := unix.MADV_NOHUGEPAGE
-	if on {
-		advice = unix.MADV_HUGEPAGE
-	}
+	f.imageMu.Lock()
+	defer f.imageMu.Unlock()
+	f.huge = on
 	for i := range f.reserved {
-		_ = unix.Madvise(f.reserved[i].data, advice) // only advice: EINVAL without transparent huge pages
+		adviseHuge(f.reserved[i].data, on)
 	}
 }
 

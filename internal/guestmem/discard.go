@@ -61,8 +61,8 @@ func (m *Memory) covers(addr, size uint64) bool {
 	return false
 }
 
-// Resident is how many bytes of host memory, or swap, the RAM takes: what was touched and not discarded since. Memory of New
-// and Heap takes all it has. 0 after Close.
+// Resident is how many bytes of host memory, or swap, the RAM takes: what was touched and not discarded since. Images that were
+// placed count whole, for every machine. Memory of New and Heap takes all it has. 0 after Close.
 func (m *Memory) Resident() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

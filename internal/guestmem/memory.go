@@ -57,7 +57,7 @@ func (s Span) String() string { return fmt.Sprintf("[%#x,+%#x)", s.Base, s.Size)
 type Region struct {
 	Span
 	Bytes  []byte // len(Bytes) == Size; valid until the memory is unmapped
-	File   int    // file descriptor of the memory, owned by Memory; -1: none
+	File   int    // file descriptor of the memory, owned by Memory, but for what Place put there; -1: none
 	Offset int64  // of the region in File, bytes
 }
 
@@ -70,6 +70,8 @@ type backing interface {
 	// discard gives back whole pages inside of a region; off and size are bytes and multiples of the page size. It may run at
 	// the same time as every other method.
 	discard(r *Region, off, size uint64) error
+	// mapImage maps whole pages of an image copy-on-write at addr, inside of a region.
+	mapImage(r *Region, addr uint64, img *Image, off, size uint64) error
 	// resident is how many bytes the host holds for all regions.
 	resident() uint64
 	// adviseHuge says whether the host should use huge pages.

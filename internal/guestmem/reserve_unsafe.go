@@ -42,6 +42,24 @@ func (r *reserve) mapFile(fd int, offset int64, s Span, page uint64) ([]byte, er
 	return r.data, nil
 }
 
+// mapPrivate maps a file copy-on-write over pages of a region.
+func mapPrivate(data []byte, fd int, offset int64) error {
+	return mapOver(data, fd, offset, unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+}
+
+// mapShared maps a file over pages of a region.
+func mapShared(data []byte, fd int, offset int64) error {
+	return mapOver(data, fd, offset, unix.MAP_SHARED)
+}
+
+func mapOver(data []byte, fd int, offset int64, flags int) error {
+	// SAFETY: the range is our own mapping, whole pages of it; MAP_FIXED replaces it at the same address, in one step for
+	// everybody who uses it, so slices of it stay valid.
+	p := unsafe.Pointer(unsafe.SliceData(data))
+	_, err := unix.MmapPtr(fd, offset, p, uintptr(len(data)), unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_FIXED)
+	return os.NewSyscallError("mmap", err)
+}
+
 // detach puts zero pages where the file was: late users read zeroes, and what they write is thrown away with the reserve.
 // When the kernel refuses, the file's pages simply stay until unmap.
 func (r *reserve) detach() {

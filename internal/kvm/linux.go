@@ -17,6 +17,9 @@ import (
 // Linux's takes 32 for fully seeded (drivers/char/random.c).
 const seedSize = 32
 
+// guests is what the guests of this process share. It has nothing while there are none.
+var guests boot.Cache
+
 // loadLinux puts kernel, initrd, command line and firmware tables into memory.
 func loadLinux(m *machine) (_ boot.Entry, err error) {
 	kernel, err := boot.Open(m.cfg.Boot.Kernel)
@@ -24,7 +27,8 @@ func loadLinux(m *machine) (_ boot.Entry, err error) {
 		return boot.Entry{}, err
 	}
 	defer func() { _ = kernel.Close() }() // it was only read
-	p := boot.Params{Kernel: kernel, RAM: m.cfg.Memory, Seed: make([]byte, seedSize)}
+	p := boot.Params{Kernel: kernel, RAM: m.cfg.Memory, Seed: make([]byte, seedSize), Shared: guests.Hold()}
+	m.undo.add(p.Shared.Close)
 	if m.cfg.Boot.Initrd != "" {
 		if p.Initrd, err = boot.OpenInitrd(m.cfg.Boot.Initrd); err != nil {
 			return boot.Entry{}, err

@@ -3,8 +3,8 @@
 // boot protocol (Documentation/arch/x86/boot.rst), entering in 64-bit mode.
 //
 // Kernel and initrd files are untrusted: everything is checked against the file's size and the guest's memory before a byte
-// is copied, the work is bounded by the guest's memory, and nothing is mapped. Errors are *vm.Error with the names and sizes
-// concerned and a hint.
+// is copied, the work is bounded by the guest's memory, and no file is mapped: what machines share of one (Cache) is a copy of
+// it. Errors are *vm.Error with the names and sizes concerned and a hint.
 //
 // The package does not know KVM. A Kernel or Initrd is for one goroutine at a time; the functions are otherwise pure.
 package boot

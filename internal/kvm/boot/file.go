@@ -114,6 +114,35 @@ func (f *image) readAt(p []byte, off uint64) error {
 	}
 }
 
+// piece is a run of the file and the guest address where it goes.
+type piece struct {
+	run
+	addr uint64
+}
+
+// place puts pieces of the file into guest memory: shared with other machines, or copied.
+func (f *image) place(mem *guestmem.Memory, h *Hold, pieces ...piece) error {
+	runs := make([]run, len(pieces))
+	for i, p := range pieces {
+		runs[i] = p.run
+	}
+	img, err := h.image(f, runs)
+	if err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		if img == nil {
+			err = f.copyTo(mem, p.addr, p.off, p.size)
+		} else if err = mem.Place(p.addr, img, p.off, p.size); err != nil {
+			err = vm.Errorf(vm.KindInternal, f.op, "%d bytes at guest address %#x: %w", p.size, p.addr, err).WithPath(f.path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // copyTo reads size bytes at offset off of the file straight into guest memory at addr.
 func (f *image) copyTo(mem *guestmem.Memory, addr, off, size uint64) error {
 	if size == 0 {
@@ -152,4 +181,6 @@ func (i *Initrd) Size() uint64 { return i.size }
 // Close closes the file.
 func (i *Initrd) Close() error { return i.close() }
 
-func (i *Initrd) load(mem *guestmem.Memory, addr uint64) error { return i.copyTo(mem, addr, 0, i.size) }
+func (i *Initrd) load(mem *guestmem.Memory, h *Hold, addr uint64) error {
+	return i.place(mem, h, piece{run{0, i.size}, addr})
+}

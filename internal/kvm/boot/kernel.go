@@ -87,16 +87,17 @@ func (k *Kernel) CmdlineMax() int {
 	return defaultCmdlineMax
 }
 
-func (k *Kernel) load(mem *guestmem.Memory, p *plan) error {
+// load puts the kernel where the plan says. A bzImage is copied: it decompresses itself over where it was, so that nothing of it
+// would stay shared.
+func (k *Kernel) load(mem *guestmem.Memory, h *Hold, p *plan) error {
 	if k.bz != nil {
 		return k.copyTo(mem, p.kernel.Base, k.bz.payloadOffset, k.bz.payloadSize)
 	}
-	for _, s := range k.elf.segments {
-		if err := k.copyTo(mem, s.addr, s.offset, s.fileSize); err != nil {
-			return err
-		}
+	pieces := make([]piece, len(k.elf.segments))
+	for i, s := range k.elf.segments {
+		pieces[i] = piece{run{s.offset, s.fileSize}, s.addr}
 	}
-	return nil
+	return k.place(mem, h, pieces...)
 }
 
 // magic is how a file that cannot be booted is recognised, to say something useful about it.

@@ -14,6 +14,7 @@ type Params struct {
 	RSDP    uint64  // address of the ACPI root pointer; 0: not told (the guest has no ACPI tables)
 	RAM     uint64  // guest memory, bytes; mem has exactly layout.RAM(RAM)
 	Seed    []byte  // random bytes for the guest's generator, 32 are right; nil: none
+	Shared  *Hold   // contents shared with other machines, held until the machine ends; nil: everything is copied
 }
 
 // Load places everything in mem, which must be zeroed, as fresh memory is. Nothing is written when the sizes do not fit.
@@ -29,11 +30,11 @@ func Load(mem *guestmem.Memory, p Params) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := p.Kernel.load(mem, plan); err != nil {
+	if err := p.Kernel.load(mem, p.Shared, plan); err != nil {
 		return Entry{}, err
 	}
 	if p.Initrd != nil {
-		if err := p.Initrd.load(mem, plan.initrd.Base); err != nil {
+		if err := p.Initrd.load(mem, p.Shared, plan.initrd.Base); err != nil {
 			return Entry{}, err
 		}
 	}
