@@ -1,5 +1,3 @@
-//go:build linux
-
 package gateway
 
 import (
@@ -15,8 +13,8 @@ import (
 	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
-// watch follows the host's addresses. The kernel tells of changes (rtnetlink(7));
-// what has changed is then read anew.
+// watch follows the host's addresses. The kernel tells of changes (rtnetlink(7), or
+// route(4) of Darwin); what has changed is then read anew.
 type watch struct {
 	socket *os.File
 	once   sync.Once // of closing
@@ -26,15 +24,11 @@ type watch struct {
 // watchHost calls changed at once, and whenever the host's addresses have changed, on
 // a goroutine of its own.
 func watchHost(changed func([]netip.Prefix)) (*watch, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	fd, err := watchSocket()
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return nil, err
 	}
-	w := &watch{socket: os.NewFile(uintptr(fd), "rtnetlink"), done: make(chan struct{})}
-	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR})
-	if err != nil {
-		return nil, errors.Join(os.NewSyscallError("bind", err), w.socket.Close())
-	}
+	w := &watch{socket: os.NewFile(uintptr(fd), "host addresses"), done: make(chan struct{})}
 	addrs, err := hostAddrs() // after bind: no change is missed
 	if err != nil {
 		return nil, errors.Join(err, w.socket.Close())

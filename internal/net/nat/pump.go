@@ -158,7 +158,7 @@ func (r *socketReader) Read(b []byte) (int, error) {
 
 // fill asks how much the socket has. eof: nothing will come.
 func (r *socketReader) fill() (eof, again bool) {
-	n, err := unix.IoctlGetInt(r.fd, unix.TIOCINQ)
+	n, err := readable(r.fd)
 	if err == nil && n > 0 {
 		r.left = n
 		return false, false

@@ -218,7 +218,7 @@ func (s *session) run() {
 			}
 		}
 		if failed != nil {
-			queued = s.sock.errors(int(fd))
+			queued = s.sock.errors(int(fd), failed)
 		}
 		return true
 	}
