@@ -13,9 +13,9 @@ const SendFlags = unix.MSG_DONTWAIT
 
 // Darwin has no SOCK_CLOEXEC: the fork lock keeps Go's own forks from inheriting the
 // sockets.
-func pair() (ours, theirs int, err error) {
+func pair(kind int) (ours, theirs int, err error) {
 	syscall.ForkLock.RLock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err == nil {
 		unix.CloseOnExec(fds[0])
 		unix.CloseOnExec(fds[1])

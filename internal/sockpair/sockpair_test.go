@@ -34,3 +34,19 @@ func TestNew(t *testing.T) {
 	require.ErrorIs(t, err, unix.EPIPE)
 	require.NoError(t, unix.Close(ours))
 }
+
+func TestDatagrams(t *testing.T) {
+	t.Parallel()
+	ours, theirs, err := sockpair.Datagrams(1<<16, 1<<17)
+	require.NoError(t, err)
+	for _, text := range []string{"one", "another"} {
+		_, err = unix.SendmsgN(ours, []byte(text), nil, nil, sockpair.SendFlags)
+		require.NoError(t, err)
+	}
+	b := make([]byte, 64)
+	n, err := unix.Read(theirs, b)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(b[:n]), "they keep their borders")
+	require.NoError(t, unix.Close(theirs))
+	require.NoError(t, unix.Close(ours))
+}

@@ -30,7 +30,7 @@ var rules = []rule{
 	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "cmd/capsa", own: []string{"capsa"}},
 	{folder: "examples/go", own: []string{"capsa"}},
-	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz."}},
+	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz.", "internal/vz/framework"}},
 
 	// The contract between product and backends: the standard library alone.
 	{folder: "internal/vm"},
@@ -38,7 +38,7 @@ var rules = []rule{
 	{folder: "internal/sockpair", third: []string{sys}},
 
 	// The only place that knows every backend.
-	{folder: "internal/backend", own: []string{"internal/vm", "internal/kvm.", "internal/vz.", "internal/vzd/client"}},
+	{folder: "internal/backend", own: []string{"internal/vm", "internal/kvm.", "internal/vzd/client"}},
 
 	// The Linux backend. Its tables and registers know no ioctl; its ioctls know no machine.
 	// It joins devices with what serves them on the host.
@@ -99,7 +99,8 @@ var rules = []rule{
 	}},
 
 	// The macOS backend and the daemon. plan runs everywhere.
-	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
+	{folder: "internal/vz", own: []string{"internal/vm", "internal/safe", "internal/sockpair", "internal/net"}, third: []string{sys}},
+	{folder: "internal/vz/framework", own: []string{"internal/vz.", "internal/vz/plan", "internal/vm", "internal/safe"}, third: []string{sys, "github.com/Code-Hex/vz/v3"}},
 	{folder: "internal/vz/plan", own: []string{"internal/vm", "internal/block/partition"}},
 	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "internal/vzd/wire", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}, alone: true},
@@ -136,9 +137,9 @@ var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/k
 // tops are folders that nothing imports.
 var tops = []string{"libcapsa", "cmd", "examples"}
 
-// cgo names the only folders with import "C": the product's two borders, and
-// the empty library that benchmarks compare the first one with.
-var cgo = []string{"libcapsa", "internal/vz", "tests/bench/noop"}
+// cgo names the only folders with import "C": the product's border, and the empty
+// library that benchmarks compare it with.
+var cgo = []string{"libcapsa", "tests/bench/noop"}
 
 // generated is how the files end that a protobuf compiler wrote: their unsafe is its.
 const generated = ".pb.go"
