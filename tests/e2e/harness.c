@@ -206,19 +206,49 @@ static int run_test(const char *self, const test *t, const char *name, int *agai
 
 /* ---- The record ---------------------------------------------------------------------------------------------- */
 
-/* What has ended is noted in the file E2E_RECORD, one line each, so that after the loss of the machine that the tests run
- * in another one goes on where it was. */
-static FILE *record;
+/*
+ * Several runs share the tests when E2E_RECORD is a directory of theirs and E2E_SHARD, a word without spaces, tells them
+ * apart: a link NAME -> SHARD there says who runs a test, and the file SHARD.results how those of one have ended, a line
+ * each. A run that is started again, because the machine it was in is lost, goes on where it was.
+ */
+static const char *shard;
+static char record_dir[200];
+static FILE *results;
 
 static void open_record(void) {
-    const char *path = getenv("E2E_RECORD");
+    const char *dir = getenv("E2E_RECORD");
+    char path[300];
 
-    if (!path || !*path) return;
-    record = fopen(path, "a+e");
-    if (!record) {
+    if (!dir || !*dir) return;
+    shard = getenv("E2E_SHARD");
+    if (!shard || !*shard) shard = "one";
+    snprintf(record_dir, sizeof record_dir, "%s", dir);
+    snprintf(path, sizeof path, "%s/%s.results", dir, shard);
+    results = fopen(path, "a+e");
+    if (!results) {
         perror(path);
         exit(2);
     }
+}
+
+/* Whether a test is this run's: nobody's before, or its own. */
+static int claimed(const char *name) {
+    char path[500], owner[100];
+
+    if (!results) return 1;
+    snprintf(path, sizeof path, "%s/%s", record_dir, name);
+    if (!symlink(shard, path)) return 1;
+    if (errno != EEXIST) {
+        perror(path);
+        exit(2);
+    }
+    ssize_t n = readlink(path, owner, sizeof owner - 1);
+    if (n < 0) {
+        perror(path);
+        exit(2);
+    }
+    owner[n] = 0;
+    return !strcmp(owner, shard);
 }
 
 /* 1 or 0 for a test that has passed or failed before, else -1. */
@@ -226,11 +256,11 @@ static int recorded(const char *name) {
     char line[300], passed[300], failed[300];
     int result = -1;
 
-    if (!record) return -1;
+    if (!results) return -1;
     snprintf(passed, sizeof passed, "ok %s\n", name);
     snprintf(failed, sizeof failed, "FAILED %s\n", name);
-    rewind(record);
-    while (fgets(line, sizeof line, record)) {
+    rewind(results);
+    while (fgets(line, sizeof line, results)) {
         if (!strcmp(line, passed)) result = 1;
         if (!strcmp(line, failed)) result = 0;
     }
@@ -238,13 +268,13 @@ static int recorded(const char *name) {
 }
 
 static void note(const char *name, int good) {
-    if (!record) return;
-    fprintf(record, "%s %s\n", good ? "ok" : "FAILED", name);
-    fflush(record);
+    if (!results) return;
+    fprintf(results, "%s %s\n", good ? "ok" : "FAILED", name);
+    fflush(results);
 }
 
 static int run_all(const char *self, char **patterns) {
-    int passed = 0, failed = 0, again = 0;
+    int passed = 0, failed = 0, again = 0, others = 0;
     char name[256];
     sigset_t child;
 
@@ -255,6 +285,10 @@ static int run_all(const char *self, char **patterns) {
     for (test *t = tests; t; t = t->next) {
         snprintf(name, sizeof name, "%s.%s", t->group, t->name);
         if (!wanted(name, t->group, patterns)) continue;
+        if (!claimed(name)) {
+            others++;
+            continue;
+        }
         int good = recorded(name);
         if (good >= 0) {
             *(good ? &passed : &failed) += 1;
@@ -269,7 +303,7 @@ static int run_all(const char *self, char **patterns) {
         printf("%s %s (%.1f s)\n", good ? "ok" : "FAILED", name, now() - begin);
         fflush(stdout);
     }
-    if (passed + failed == 0) {
+    if (passed + failed + others == 0) {
         printf("no such test\n");
         return 2;
     }
@@ -280,8 +314,12 @@ static int run_all(const char *self, char **patterns) {
 
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc == 2 && !strcmp(argv[1], "--list")) {
-        for (test *t = tests; t; t = t->next) printf("%s.%s\n", t->group, t->name);
+    if (argc >= 2 && !strcmp(argv[1], "--list")) {
+        char name[256];
+        for (test *t = tests; t; t = t->next) {
+            snprintf(name, sizeof name, "%s.%s", t->group, t->name);
+            if (wanted(name, t->group, argv + 2)) printf("%s\n", name);
+        }
         return 0;
     }
     if (argc == 3 && !strcmp(argv[1], "--one")) {

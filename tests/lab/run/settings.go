@@ -50,7 +50,7 @@ func settings() (config, error) {
 	if c.memory, err = number("LAB_MEM", 2048); err != nil {
 		return c, err
 	}
-	if c.cpus, err = number("LAB_CPUS", 2); err != nil {
+	if c.cpus, err = number("LAB_CPUS", 1); err != nil {
 		return c, err
 	}
 	for _, d := range strings.Split(os.Getenv("LAB_RW"), ":") {
