@@ -114,6 +114,7 @@ var rules = []rule{
 
 	// What runs in the guest, and what builds it.
 	{folder: "guest", own: []string{"internal/agent/wire"}, third: []string{sys}},
+	{folder: "guest/cmd/vsockpeer", third: []string{"github.com/mdlayher/vsock"}},
 	{folder: "tests", own: []string{"capsa", "guest"}, third: []string{sys, testify}},
 	{folder: "tests/bench/net", own: []string{"internal/net", "internal/vm"}, third: []string{sys}},
 }

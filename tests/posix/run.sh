@@ -1,7 +1,7 @@
 #!/bin/sh
 # Other people's tests of file systems, on a share that this host mounts through /dev/fuse. See README.md.
 #
-#   CAPSA_CACHE     where the suites are built and kept (default ~/.cache/capsa)
+#   XDG_CACHE_HOME  the suites are built into capsa/posix there (default ~/.cache)
 #   CAPSA_REQUIRE   words (fuse, rust) whose lack is a failure and not a skip
 #   POSIX_OPS       operations of fsx (default 5000), and a hundredth of it of each of stress-ng
 #   POSIX_POLICIES  cache policies (default "auto none writeback acl")
@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 here=$PWD/tests/posix
 ops=${POSIX_OPS:-5000}
-suites=${CAPSA_CACHE:-$HOME/.cache/capsa}/posix
+suites=${XDG_CACHE_HOME:-$HOME/.cache}/capsa/posix
 
 skip() {
 	echo "posix: $2"
