@@ -14,6 +14,7 @@ VERSION := 0.1.0
 
 all: build
 
+include internal/agent/agent.mk
 include libcapsa/abi.mk
 include bindings/python/python.mk
 include guest/guest.mk

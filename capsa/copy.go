@@ -1,16 +1,15 @@
 package capsa
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"path"
 	"path/filepath"
 
+	"github.com/libcapsa/libcapsa/internal/agent/tree"
 	"github.com/libcapsa/libcapsa/internal/agent/wire"
 	"github.com/libcapsa/libcapsa/internal/vm"
 )
@@ -79,58 +78,7 @@ func (f *Files) CopyIn(ctx context.Context, from, to string, o CopyOptions) erro
 	if _, err := os.Lstat(from); err != nil {
 		return vm.Wrap(op, err)
 	}
-	_, err := f.tarIn(ctx, path.Dir(to), o, func(w io.Writer) error { return writeTree(w, from, path.Base(to)) })
-	return err
-}
-
-// writeTree writes the archive of a tree under another name.
-func writeTree(w io.Writer, from, name string) error {
-	t := tar.NewWriter(w)
-	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, p)
-		if err != nil {
-			return err
-		}
-		return writeEntry(t, p, path.Join(name, filepath.ToSlash(rel)))
-	})
-	return errors.Join(err, t.Close())
-}
-
-// writeEntry writes one file. Sockets are left out: they have no meaning elsewhere.
-func writeEntry(t *tar.Writer, file, name string) error {
-	info, err := os.Lstat(file)
-	if err != nil || info.Mode()&fs.ModeSocket != 0 {
-		return err
-	}
-	target := ""
-	if info.Mode()&fs.ModeSymlink != 0 {
-		if target, err = os.Readlink(file); err != nil {
-			return err
-		}
-	}
-	h, err := tar.FileInfoHeader(info, target)
-	if err != nil {
-		return err
-	}
-	h.Name, h.Uname, h.Gname, h.Format = name, "", "", tar.FormatPAX
-	if info.IsDir() {
-		h.Name += "/"
-	}
-	if err := t.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	src, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	n, err := io.Copy(t, io.LimitReader(src, h.Size))
-	if err == nil && n < h.Size {
-		err = &fs.PathError{Op: "read", Path: file, Err: io.ErrUnexpectedEOF} // it became shorter meanwhile
-	}
+	_, err := f.tarIn(ctx, path.Dir(to), o, func(w io.Writer) error { return tree.Write(w, from, path.Base(to)) })
 	return err
 }
 
@@ -149,13 +97,19 @@ func (f *Files) CopyOut(ctx context.Context, from, to string, o CopyOptions) err
 		return vm.Wrap(op, err)
 	}
 	defer root.Close()
-	u := newUnpacker(root, filepath.Base(to), o)
+	options := tree.Options{Top: filepath.Base(to), KeepOwner: o.KeepOwner, MaxBytes: o.MaxBytes, MaxFiles: o.MaxFiles}
+	if options.MaxBytes <= 0 {
+		options.MaxBytes = defaultMaxBytes
+	}
+	if options.MaxFiles <= 0 {
+		options.MaxFiles = defaultMaxFiles
+	}
 	call := func(stream uint64) streamCall {
 		return streaming(wire.AgentService.TarOut, &wire.TarOutRequest{Path: []byte(path.Clean(from)), Stream: stream})
 	}
 	_, err = transfer(ctx, f.v, op, call, func(conn net.Conn) (int64, error) {
 		r := &reader{r: conn}
-		err := u.run(r)
+		err := unpackError(tree.Unpack(root, r, options))
 		if err == nil {
 			_, err = io.Copy(io.Discard, io.LimitReader(r, maxTarPadding))
 		}
@@ -164,6 +118,23 @@ func (f *Files) CopyOut(ctx context.Context, from, to string, o CopyOptions) err
 		}
 		return r.n, err
 	})
+	return err
+}
+
+// Limits of what a guest may make the host store.
+const (
+	defaultMaxBytes = 16 << 30
+	defaultMaxFiles = 1_000_000
+)
+
+// unpackError gives what the guest sent its kind.
+func unpackError(err error) error {
+	switch {
+	case errors.Is(err, tree.ErrLimit):
+		return vm.Errorf(vm.KindLimit, "copy out", "%w", err).WithComponent("agent")
+	case errors.Is(err, tree.ErrBroken):
+		return vm.Errorf(vm.KindProtocol, "copy out", "%w", err).WithComponent("agent")
+	}
 	return err
 }
 

@@ -15,7 +15,7 @@ CAPSA_EXTLDFLAGS := -Wl,-soname,$(CAPSA_SONAME) -Wl,--version-script=$(CURDIR)/l
 FORCE:
 
 # With debugging information: abidw reads the C types from it. Whether anything is to be done is go build's business.
-$(CAPSA_OBJ): FORCE
+$(CAPSA_OBJ): FORCE $(AGENT)
 	@mkdir -p $(@D)
 	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -ldflags="-extldflags '$(CAPSA_EXTLDFLAGS)'" -o $@ ./libcapsa
 

@@ -90,6 +90,7 @@ var rules = []rule{
 	{folder: "internal/net/policy/sniff"},
 	{folder: "internal/agent", own: []string{"internal/agent/wire", "internal/safe", "internal/vm"}, third: []string{ttrpc, protobuf}},
 	{folder: "internal/agent/wire", third: []string{ttrpc, protobuf}},
+	{folder: "internal/agent/tree"},
 	{folder: "internal/agent/initrd", own: []string{"guest/image", "internal/vm"}},
 
 	// Root file systems, from images: no machine.
@@ -114,6 +115,11 @@ var rules = []rule{
 
 	// What runs in the guest, and what builds it.
 	{folder: "guest", own: []string{"internal/agent/wire"}, third: []string{sys}},
+	{folder: "guest/agent", own: []string{"internal/agent/wire", "internal/agent/tree", "internal/safe"}, third: []string{sys, ttrpc}},
+	{folder: "guest/setup", own: []string{"internal/agent/wire", "internal/safe"}, third: []string{
+		sys, "github.com/vishvananda/netlink", "github.com/insomniacslk/dhcp",
+	}},
+	{folder: "guest/cmd/agent", own: []string{"guest/agent", "guest/setup", "internal/agent/wire"}, third: []string{sys, "github.com/mdlayher/vsock"}},
 	{folder: "guest/cmd/vsockpeer", third: []string{"github.com/mdlayher/vsock"}},
 	{folder: "tests", own: []string{"capsa", "guest"}, third: []string{sys, testify}},
 	{folder: "tests/bench/net", own: []string{"internal/net", "internal/vm"}, third: []string{sys}},

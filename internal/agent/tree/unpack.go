@@ -1,4 +1,4 @@
-package capsa
+package tree
 
 import (
 	"archive/tar"
@@ -9,24 +9,41 @@ import (
 	"os"
 	"path"
 	"strings"
-
-	"github.com/libcapsa/libcapsa/internal/vm"
 )
 
-// Limits of what a guest sends.
-const (
-	defaultMaxBytes = 16 << 30
-	defaultMaxFiles = 1_000_000
-	maxDepth        = 256 // directories in directories
+// maxDepth is how deep directories may be in directories.
+const maxDepth = 256
+
+// Errors of what is wrong with an archive.
+var (
+	ErrBroken = errors.New("the archive is not right")
+	ErrLimit  = errors.New("the archive has more than is allowed")
 )
 
-// unpacker unpacks an archive that a hostile guest wrote. Every name is opened below
-// root, a descriptor, by calls that do not follow links out of it (os.Root).
+// Options say how an archive is unpacked.
+type Options struct {
+	Top       string // name in place of the first part of every name; "": as they are
+	KeepOwner bool   // user and group numbers are kept
+	KeepBits  bool   // set-user-ID, set-group-ID and sticky bits are kept
+	MaxBytes  int64  // of files; 0: any number
+	MaxFiles  int    // 0: any number
+}
+
+// Unpack unpacks a tar archive below a directory. A directory that is there is added to,
+// a file replaced. Nothing outside of root is touched, whatever the archive says; device
+// nodes, pipes and sockets are left out.
+func Unpack(root *os.Root, r io.Reader, o Options) error {
+	return (&unpacker{root: root, o: o}).run(r)
+}
+
+// unpacker unpacks one archive. Every name is opened below root, a descriptor, by calls
+// that do not follow links out of it (os.Root).
 type unpacker struct {
-	root *os.Root
-	name string // of the top, in place of the archive's
-	o    CopyOptions
-	dirs []dirMode // whose permissions are set at the end, since they may forbid writing
+	root  *os.Root
+	o     Options
+	files int
+	bytes int64
+	dirs  []dirMode // whose permissions are set at the end, since they may forbid writing
 }
 
 type dirMode struct {
@@ -34,18 +51,8 @@ type dirMode struct {
 	mode fs.FileMode
 }
 
-func newUnpacker(root *os.Root, name string, o CopyOptions) *unpacker {
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = defaultMaxBytes
-	}
-	if o.MaxFiles <= 0 {
-		o.MaxFiles = defaultMaxFiles
-	}
-	return &unpacker{root: root, name: name, o: o}
-}
-
 func broken(format string, a ...any) error {
-	return vm.Errorf(vm.KindProtocol, "copy out", format, a...).WithComponent("agent")
+	return fmt.Errorf("%w: "+format, append([]any{ErrBroken}, a...)...)
 }
 
 func (u *unpacker) run(r io.Reader) error {
@@ -56,14 +63,15 @@ func (u *unpacker) run(r io.Reader) error {
 			return u.finish()
 		}
 		if err != nil {
-			return broken("the guest's archive is damaged: %w", err)
+			return fmt.Errorf("%w: %w", ErrBroken, err)
 		}
-		if u.o.MaxFiles--; u.o.MaxFiles < 0 {
-			return vm.Errorf(vm.KindLimit, "copy out", "more files than allowed")
+		if u.files++; u.o.MaxFiles > 0 && u.files > u.o.MaxFiles {
+			return fmt.Errorf("%w: more than %d files", ErrLimit, u.o.MaxFiles)
 		}
-		if u.o.MaxBytes -= h.Size; h.Size < 0 || u.o.MaxBytes < 0 {
-			return vm.Errorf(vm.KindLimit, "copy out", "more bytes than allowed")
+		if h.Size < 0 || u.o.MaxBytes > 0 && h.Size > u.o.MaxBytes-u.bytes {
+			return fmt.Errorf("%w: more than %d bytes", ErrLimit, u.o.MaxBytes)
 		}
+		u.bytes += h.Size
 		name, err := u.rename(h.Name)
 		if err != nil {
 			return err
@@ -76,21 +84,32 @@ func (u *unpacker) run(r io.Reader) error {
 
 // rename puts the top's name in place of the archive's.
 func (u *unpacker) rename(name string) (string, error) {
-	clean := strings.TrimSuffix(name, "/")
+	clean := strings.TrimPrefix(strings.TrimSuffix(name, "/"), "./")
+	if clean == "." {
+		clean = ""
+	}
+	if clean == "" && u.o.Top == "" {
+		return ".", nil
+	}
 	if clean == "" || path.IsAbs(clean) || path.Clean(clean) != clean || clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", broken("the guest's archive has the name %q", name)
+		return "", broken("the name %q", name)
 	}
 	parts := strings.Split(clean, "/")
 	if len(parts) > maxDepth {
-		return "", broken("the guest's archive is %d directories deep", len(parts))
+		return "", broken("%d directories deep", len(parts))
 	}
-	parts[0] = u.name
+	if u.o.Top != "" {
+		parts[0] = u.o.Top
+	}
 	return path.Join(parts...), nil
 }
 
 // entry makes one file. Others than those of the cases are left out.
 func (u *unpacker) entry(r io.Reader, h *tar.Header, name string) error {
 	mode := fs.FileMode(h.Mode) & 0o777
+	if u.o.KeepBits {
+		mode = h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	}
 	var err error
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -120,14 +139,27 @@ func (u *unpacker) entry(r io.Reader, h *tar.Header, name string) error {
 			return err
 		}
 	}
-	if h.Typeflag == tar.TypeReg {
-		return u.root.Chtimes(name, h.ModTime, h.ModTime)
+	if h.Typeflag != tar.TypeReg {
+		return nil
 	}
-	return nil
+	if u.o.KeepOwner && u.o.KeepBits { // a new owner takes the bits away
+		if err := u.root.Chmod(name, mode); err != nil {
+			return err
+		}
+	}
+	return u.root.Chtimes(name, h.ModTime, h.ModTime)
 }
 
 // directory makes one, or finds it there.
 func (u *unpacker) directory(name string) error {
+	if name == "." {
+		return nil
+	}
+	if parent := path.Dir(name); parent != "." { // archives need not have them
+		if err := u.root.MkdirAll(parent, 0o755); err != nil {
+			return err
+		}
+	}
 	err := u.root.Mkdir(name, 0o700)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
@@ -139,8 +171,13 @@ func (u *unpacker) directory(name string) error {
 	return err
 }
 
-// clear removes a file that is in the way.
+// clear makes room for a file.
 func (u *unpacker) clear(name string) error {
+	if parent := path.Dir(name); parent != "." {
+		if err := u.root.MkdirAll(parent, 0o755); err != nil {
+			return err
+		}
+	}
 	info, err := u.root.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
