@@ -271,7 +271,7 @@ func (f *flow) ended() error {
 
 // closeHost closes the host's socket: by a reset, if that is how the flow ended.
 func (f *flow) closeHost(host hostConn) {
-	if c, ok := host.(*net.TCPConn); ok && f.ended() != nil {
+	if c, ok := host.(interface{ SetLinger(sec int) error }); ok && f.ended() != nil {
 		_ = c.SetLinger(0)
 	}
 	_ = host.Close()

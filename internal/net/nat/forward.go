@@ -176,7 +176,7 @@ func (f *Forward) accept(l net.Listener) {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			f.connect(conn.(hostConn))
+			f.connect(conn)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default: // of one connection, or for want of something
@@ -199,7 +199,7 @@ func client(a net.Addr) netip.AddrPort {
 }
 
 // connect decides about a connection and begins to carry it.
-func (f *Forward) connect(conn hostConn) {
+func (f *Forward) connect(conn net.Conn) {
 	e := f.e
 	c := &e.counts.inbound
 	asked := policy.Flow{Direction: policy.Inbound, Protocol: policy.TCP, Src: client(conn.RemoteAddr()), Dst: f.guest}
@@ -217,11 +217,11 @@ func (f *Forward) connect(conn hostConn) {
 		safe.Go("nat tcp forward", nil, func() {
 			defer e.tasks.Done()
 			defer e.tcp.remove(w)
-			w.reach(conn, f.guest)
+			w.reach(conn.(hostConn), f.guest) // they are of sockets
 		})
 		return
 	}
 	w.over = errReset
 	w.cancel()
-	w.closeHost(conn)
+	w.closeHost(conn.(hostConn))
 }

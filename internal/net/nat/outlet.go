@@ -38,6 +38,7 @@ type outlet struct {
 	queue    []waiting // [head:]
 	head     int
 	size     int // bytes of queue
+	stalled  bool // the guest had no room, and has not said since that there is
 	batch    batch
 }
 
@@ -64,7 +65,7 @@ func (o *outlet) detach() {
 	for _, w := range o.queue[o.head:] {
 		w.release()
 	}
-	o.queue, o.head, o.size = nil, 0, 0
+	o.queue, o.head, o.size, o.stalled = nil, 0, 0, false
 	o.batch = batch{}
 }
 
@@ -86,6 +87,21 @@ func (o *outlet) packets(list []*stack.PacketBuffer) {
 		o.add(b, headerOf(p), p, nil)
 	}
 	o.flush(b)
+}
+
+// later keeps a packet of netstack's for whoever sends next, or calls drain.
+func (o *outlet) later(p *stack.PacketBuffer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.guest == nil {
+		return
+	}
+	b := &o.batch
+	o.add(b, headerOf(p), p, nil)
+	for i := range b.frames {
+		o.wait(&b.frames[i], b.owners[i])
+	}
+	b.reset()
 }
 
 // raw sends frames of ours, which are borrowed. The checksums of their transports
@@ -226,11 +242,16 @@ func (o *outlet) flush(b *batch) {
 	for i := taken; i < len(b.frames); i++ {
 		o.wait(&b.frames[i], b.owners[i])
 	}
+	if o.head < len(o.queue) && !o.stalled {
+		b.reset()
+		o.offer()
+	}
 }
 
 func (o *outlet) receive(frames []link.Frame) int {
 	n := min(max(o.guest.Receive(frames), 0), len(frames))
 	o.counts.toGuest.Add(uint64(n))
+	o.stalled = n < len(frames)
 	return n
 }
 
@@ -253,10 +274,24 @@ func (o *outlet) wait(f *link.Frame, p *stack.PacketBuffer) {
 	o.size += w.size
 }
 
-// room offers what waits.
+// room offers what waits: the guest has room.
 func (o *outlet) room() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.offer()
+}
+
+// drain offers what waits, unless that is for the guest's room.
+func (o *outlet) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.stalled {
+		o.offer()
+	}
+}
+
+// offer is room with mu held.
+func (o *outlet) offer() {
 	for o.guest != nil && o.head < len(o.queue) {
 		b := &o.batch
 		for _, w := range o.queue[o.head:min(o.head+batchSize, len(o.queue))] {

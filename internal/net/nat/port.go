@@ -101,8 +101,22 @@ func (p *port) ParseHeader(*stack.PacketBuffer) bool { return true }
 // WritePackets implements stack.LinkEndpoint. What the guest has no room for waits
 // or is dropped; to netstack that is a wire.
 func (p *port) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
-	p.e.out.packets(list.AsSlice())
-	return list.Len(), nil
+	packets := list.AsSlice()
+	if len(packets) == 1 && opens(packets[0]) {
+		p.e.out.later(packets[0])
+		p.e.start("nat handshake", p.e.out.drain)
+	} else {
+		p.e.out.packets(packets)
+	}
+	return len(packets), nil
+}
+
+// opens says whether a packet begins a connection. Netstack sends it with the
+// endpoint locked, but not marked as in use, and spins when the answer is there
+// before that ends: such packets leave from another goroutine.
+func opens(pkt *stack.PacketBuffer) bool {
+	h := header.TCP(pkt.TransportHeader().Slice())
+	return pkt.TransportProtocolNumber == header.TCPProtocolNumber && len(h) >= header.TCPMinimumSize && h.Flags().Contains(header.TCPFlagSyn)
 }
 
 // inject gives netstack a packet without an Ethernet header.

@@ -127,14 +127,23 @@ func (p *pump) closeWrite() {
 	}
 }
 
-// socketReader is a tcpip.Payloader of exactly so many bytes as the socket has.
+// smallRead is how many bytes are read before it is asked how many there are: most
+// messages of programs that answer each other are shorter.
+const smallRead = 1024
+
+// socketReader is a tcpip.Payloader of exactly so many bytes as the socket has: what
+// was read of them already, and what is read straight into netstack's buffers.
 type socketReader struct {
-	fd, left int
-	err      error
+	fd    int
+	small []byte // read, not taken
+	left  int    // bytes that the socket still has
+	bulk  bool   // there was more than smallRead the last time
+	err   error
+	room  [smallRead]byte
 }
 
 // Len implements tcpip.Payloader.
-func (r *socketReader) Len() int { return r.left }
+func (r *socketReader) Len() int { return len(r.small) + r.left }
 
 // Read implements io.Reader. Netstack also reads nothing, to see whether that is the
 // end; the socket would then say so.
@@ -142,42 +151,59 @@ func (r *socketReader) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	for {
-		n, _, err := unix.Recvfrom(r.fd, b, unix.MSG_DONTWAIT)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n <= 0 {
-			r.err = errors.Join(errReset, err)
-			return 0, io.ErrUnexpectedEOF
-		}
-		r.left -= n
+	if len(r.small) > 0 {
+		n := copy(b, r.small)
+		r.small = r.small[n:]
 		return n, nil
+	}
+	n, err := receiveStream(r.fd, b)
+	if err != nil || n == 0 {
+		r.err = errors.Join(errReset, err)
+		return 0, io.ErrUnexpectedEOF
+	}
+	r.left -= n
+	return n, nil
+}
+
+// receiveStream reads without waiting; 0 bytes are the end.
+func receiveStream(fd int, b []byte) (int, error) {
+	for {
+		n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
 	}
 }
 
-// fill asks how much the socket has. eof: nothing will come.
+// fill looks for more. eof: nothing will come. again: nothing is there now.
 func (r *socketReader) fill() (eof, again bool) {
-	n, err := readable(r.fd)
-	if err == nil && n > 0 {
-		r.left = n
+	if r.bulk && r.ask() {
 		return false, false
 	}
-	var peek [1]byte
-	for {
-		n, _, err = unix.Recvfrom(r.fd, peek[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			return false, true
-		case err != nil:
-			r.err = err
-			return false, false
-		}
-		r.left = n
-		return n == 0, false
+	n, err := receiveStream(r.fd, r.room[:])
+	switch {
+	case err == unix.EAGAIN:
+		return false, true
+	case err != nil:
+		r.err = err
+		return false, false
 	}
+	r.small = r.room[:n]
+	r.bulk = n == smallRead
+	if r.bulk {
+		r.ask()
+	}
+	return n == 0, false
+}
+
+// ask sets how much the socket has.
+func (r *socketReader) ask() bool {
+	n, err := readable(r.fd)
+	r.left = 0
+	if err == nil {
+		r.left = max(n, 0)
+	}
+	return r.left > 0
 }
 
 // toGuest carries the other direction to its end.
@@ -188,7 +214,7 @@ func (p *pump) toGuest() {
 	step := func(fd uintptr) bool {
 		r.fd = int(fd)
 		for {
-			if r.left == 0 {
+			if r.Len() == 0 {
 				var again bool
 				if eof, again = r.fill(); again {
 					return false

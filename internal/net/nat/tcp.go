@@ -205,15 +205,10 @@ func (t *tcpTable) serve(r *tcp.ForwarderRequest) {
 func (e *Engine) dial(ctx context.Context, dst netip.AddrPort) (hostConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	var conn net.Conn
-	var err error
-	if e.cfg.Dial != nil {
-		conn, err = e.cfg.Dial(ctx, dst)
-	} else {
-		d := net.Dialer{KeepAliveConfig: keepAlive}
-		d.SetMultipathTCP(false)
-		conn, err = d.DialContext(ctx, "tcp", dst.String())
+	if e.cfg.Dial == nil {
+		return dialStream(ctx, dst)
 	}
+	conn, err := e.cfg.Dial(ctx, dst)
 	if err != nil {
 		return nil, err
 	}
@@ -231,9 +226,10 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interva
 
 // hostConn is a stream socket of the host.
 type hostConn interface {
-	net.Conn
 	syscall.Conn
+	SetDeadline(t time.Time) error
 	CloseWrite() error
+	Close() error
 }
 
 // noResources: the host is short of something.
