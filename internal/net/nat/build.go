@@ -58,6 +58,14 @@ func (m *builder) ipHeader(b []byte, at, length int, proto uint8, src, dst netip
 	return m.ethernet(b, at-40, frame.TypeIPv6)
 }
 
+// fits says whether a datagram of so many bytes is one packet.
+func (m *builder) fits(like netip.Addr, size int) bool {
+	if like.Is4() {
+		return 20+8+size <= m.mtu
+	}
+	return 40+8+size <= m.mtu
+}
+
 func checksum4(h []byte) {
 	h[10], h[11] = 0, 0
 	var s frame.Sum

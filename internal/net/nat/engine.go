@@ -36,6 +36,7 @@ type Engine struct {
 	packet frame.Packet
 	whole  reassembler
 	pieces [][]byte
+	burst  burst
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -37,7 +38,7 @@ type outlet struct {
 	offloads link.Offloads
 	queue    []waiting // [head:]
 	head     int
-	size     int // bytes of queue
+	size     int  // bytes of queue
 	stalled  bool // the guest had no room, and has not said since that there is
 	batch    batch
 }
@@ -137,8 +138,15 @@ func headerOf(p *stack.PacketBuffer) (h link.Header) {
 	return h
 }
 
+// uso says whether the guest's driver takes long UDP frames.
+func (o *outlet) uso(v6 bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.takes(&link.Header{Flags: link.NeedsChecksum, GSOType: link.GSOUDPL4}, v6)
+}
+
 // takes says whether the guest's driver takes a frame as it is.
-func (o *outlet) takes(h *link.Header) bool {
+func (o *outlet) takes(h *link.Header, v6 bool) bool {
 	if h.Flags&link.NeedsChecksum != 0 && !o.offloads.Checksum {
 		return false
 	}
@@ -147,6 +155,8 @@ func (o *outlet) takes(h *link.Header) bool {
 		return o.offloads.TSO4
 	case link.GSOTCPv6:
 		return o.offloads.TSO6
+	case link.GSOUDPL4:
+		return v6 && o.offloads.USO6 || !v6 && o.offloads.USO4
 	}
 	return true
 }
@@ -159,7 +169,7 @@ func (o *outlet) add(b *batch, h link.Header, p *stack.PacketBuffer, data [][]by
 	} else {
 		b.data = append(b.data, data...)
 	}
-	if o.takes(&h) {
+	if o.takes(&h, isIPv6(b.data[from:])) {
 		b.push(h, p, b.data[from:])
 		return
 	}
@@ -177,6 +187,11 @@ func (o *outlet) add(b *batch, h link.Header, p *stack.PacketBuffer, data [][]by
 	for ok {
 		ok = b.pushCut(&cut)
 	}
+}
+
+// isIPv6 says what a frame holds; its headers are one piece, those of netstack two.
+func isIPv6(data [][]byte) bool {
+	return len(data) > 0 && len(data[0]) >= frame.EtherSize && binary.BigEndian.Uint16(data[0][12:]) == frame.TypeIPv6
 }
 
 func (b *batch) views(p *stack.PacketBuffer) {

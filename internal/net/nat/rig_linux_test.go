@@ -92,17 +92,32 @@ func (g *guest) Receive(frames []link.Frame) int {
 		if !g.fits(f) {
 			panic("a frame that the driver does not take")
 		}
-		if f.Header.Flags&link.NeedsChecksum != 0 {
+		if f.Header.Flags&link.NeedsChecksum != 0 && f.Header.GSOType != link.GSOUDPL4 {
 			frame.Complete(b, int(f.Header.CSumStart), int(f.Header.CSumOffset))
 		}
-		v.TrimFront(frame.EtherSize)
-		p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
-		g.protos = append(g.protos, tcpip.NetworkProtocolNumber(uint16(b[12])<<8|uint16(b[13])))
-		g.rx = append(g.rx, p)
-		g.received++
-		g.wake.Broadcast()
+		if f.Header.GSOType == link.GSOUDPL4 { // its stack has no such thing
+			for c, ok := frame.NewCut(b, f.Header, true); ok; {
+				one := make([]byte, c.FrameSize())
+				var n int
+				if n, _ = c.Next(one); n == 0 {
+					break
+				}
+				g.take(one[:n])
+			}
+			continue
+		}
+		g.take(b)
 	}
 	return len(frames)
+}
+
+// take puts a frame into the ring. Preconditions: mu is held.
+func (g *guest) take(b []byte) {
+	v := buffer.NewViewWithData(b[frame.EtherSize:])
+	g.protos = append(g.protos, tcpip.NetworkProtocolNumber(uint16(b[12])<<8|uint16(b[13])))
+	g.rx = append(g.rx, stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)}))
+	g.received++
+	g.wake.Broadcast()
 }
 
 func (g *guest) fits(f *link.Frame) bool {
@@ -113,8 +128,18 @@ func (g *guest) fits(f *link.Frame) bool {
 		return g.off.TSO4
 	case link.GSOTCPv6:
 		return g.off.TSO6
+	case link.GSOUDPL4:
+		return g.off.USO4 && g.off.USO6 && f.Header.GSOSize > 0 && f.Header.Flags == link.NeedsChecksum
 	}
 	return false
+}
+
+// sendAll is send of frames that are there at once.
+func (g *guest) sendAll(frames ...link.Frame) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tx = append(g.tx, frames...)
+	g.wake.Broadcast()
 }
 
 // receiver takes frames out of the ring.

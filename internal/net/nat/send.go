@@ -25,6 +25,7 @@ func (e *Engine) Send(frames []link.Frame) {
 	for i := range frames {
 		e.receive(&frames[i])
 	}
+	e.burst.flush()
 }
 
 // receive takes one frame of the guest.

@@ -4,14 +4,12 @@ import (
 	"container/list"
 	"encoding/binary"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/net/frame"
-	"github.com/libcapsa/libcapsa/internal/net/link"
 	"github.com/libcapsa/libcapsa/internal/net/policy"
 )
 
@@ -36,9 +34,13 @@ type session struct {
 
 	fromGuest, toGuest atomic.Uint64
 
+	uso bool // the guest takes long UDP frames
+
 	// Of the goroutine of Send.
-	pieces  [][]byte
-	sent    bool
+	pieces  [][]byte // of one system call
+	control []byte
+	failed  error
+	apart   bool // the kernel sends no runs on this way
 	sending func(fd uintptr) bool
 }
 
@@ -107,6 +109,9 @@ func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
 	}
 	s.sock = sock
 	s.sending = s.trySend
+	if s.uso = key.proto == frame.UDP && e.out.uso(key.guest.Addr().Is6()); s.uso {
+		sock.coalesce()
+	}
 	if !e.datagrams.add(s) {
 		_ = sock.file.Close()
 		return nil
@@ -123,63 +128,15 @@ func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
 	return s
 }
 
-// send sends one datagram, whose bytes may lie in guest memory. What the socket has
-// no room for is lost, as on any way.
+// send sends one datagram, whose bytes may lie in guest memory.
 func (s *session) send(pieces [][]byte) {
 	n := 0
 	for _, b := range pieces {
 		n += len(b)
 	}
 	s.touch()
-	s.pieces = pieces
-	if s.forward != nil {
-		s.replied.Store(true)
-		s.sent = s.forward.sendTo(s.client, pieces)
-	} else if err := s.sock.raw.Write(s.sending); err != nil {
-		s.sent = false
-	}
-	s.pieces = nil
-	if s.sent {
-		s.fromGuest.Add(uint64(n))
-	}
+	_ = s.sendOne(pieces, n, 0) // what the socket has no room for is lost
 }
-
-// trySend does not block. An error that came back for an earlier datagram is
-// reported to the next one, which is then sent again.
-func (s *session) trySend(fd uintptr) bool {
-	for range 2 {
-		var err error
-		if len(s.pieces) == 1 {
-			_, err = unix.SendmsgN(int(fd), s.pieces[0], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		} else {
-			_, err = unix.SendmsgBuffers(int(fd), s.pieces, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		}
-		if s.sent = err == nil; s.sent || err == unix.EAGAIN {
-			break
-		}
-	}
-	return true
-}
-
-// incomingBatch is how many datagrams are handed to the guest at once.
-const incomingBatch = 16
-
-// incoming are datagrams from one socket. A session holds none while it waits.
-type incoming struct {
-	buf    [incomingBatch][]byte
-	size   [incomingBatch]int
-	n      int
-	frames []link.Frame
-}
-
-var incomings = sync.Pool{New: func() any {
-	in := new(incoming)
-	all := make([]byte, incomingBatch*(udpRoom+65536))
-	for i := range in.buf {
-		in.buf[i] = all[i*(udpRoom+65536) : (i+1)*(udpRoom+65536)]
-	}
-	return in
-}}
 
 // maxFailures is how many errors in a row, without one that was queued or a
 // datagram in between, end a session.
@@ -197,25 +154,11 @@ func (s *session) run() {
 	var queued []sentError
 	step := func(fd uintptr) bool {
 		in = incomings.Get().(*incoming)
-		in.n, failed, queued = 0, nil, nil
-		for in.n < incomingBatch {
-			n, _, err := unix.Recvfrom(int(fd), in.buf[in.n][room:], unix.MSG_DONTWAIT)
-			if err == unix.EINTR {
-				continue
-			}
-			if err != nil {
-				failed = err
-				break
-			}
-			in.size[in.n] = room + n
-			in.n++
-		}
+		queued = nil
+		failed = in.receive(int(fd), room)
 		if failed == unix.EAGAIN {
-			failed = nil
-			if in.n == 0 {
-				incomings.Put(in)
-				return false
-			}
+			incomings.Put(in)
+			return false
 		}
 		if failed != nil {
 			queued = s.sock.errors(int(fd), failed)
@@ -253,43 +196,4 @@ func (s *session) quote() (q [8]byte) {
 	}
 	binary.BigEndian.PutUint16(q[4:], s.key.guest.Port())
 	return q
-}
-
-// deliver hands datagrams to the guest.
-func (s *session) deliver(in *incoming) {
-	in.frames = in.frames[:0]
-	total := 0
-	for i := range in.n {
-		b := in.buf[i][:in.size[i]]
-		if s.key.proto == frame.UDP {
-			if len(b)-headroom > mostL4(s.key.guest.Addr()) {
-				continue
-			}
-			total += len(b) - udpRoom
-			udpHeader(b, s.key.remote.Port(), s.key.guest.Port())
-			in.frames = s.e.build.packet(in.frames, b, frame.UDP, 6, s.key.remote.Addr(), s.key.guest.Addr(), s.e.fragID.Add(1))
-		} else if s.goodEcho(b[headroom:]) {
-			total += len(b) - headroom
-			binary.BigEndian.PutUint16(b[headroom+4:], s.key.guest.Port())
-			in.frames = s.e.build.packet(in.frames, b, s.key.proto, 2, s.key.remote.Addr(), s.key.guest.Addr(), s.e.fragID.Add(1))
-		}
-	}
-	s.touch()
-	if s.forward == nil {
-		s.replied.Store(true)
-	}
-	s.toGuest.Add(uint64(total))
-	s.e.out.raw(in.frames...)
-	clear(in.frames)
-}
-
-// goodEcho: an echo reply (RFC 792, RFC 4443 section 4.2).
-func (s *session) goodEcho(b []byte) bool {
-	if len(b) < 8 || len(b) > mostL4(s.key.guest.Addr()) {
-		return false
-	}
-	if s.key.proto == frame.ICMPv4 {
-		return b[0] == 0
-	}
-	return b[0] == 129
 }

@@ -37,6 +37,17 @@ const fionread = 0x4004667f
 // readable is how much a socket has to read, in bytes.
 func readable(fd int) (int, error) { return unix.IoctlGetInt(fd, fionread) }
 
+// coalesce: Darwin hands over one datagram at a time.
+func (s *socket) coalesce() {}
+
+// segmentControl: Darwin sends one datagram at a time.
+type segmentControl [0]byte
+
+func newSegmentControl(uint16) segmentControl { return segmentControl{} }
+
+// sendsRuns says whether the kernel sends several datagrams by one call.
+const sendsRuns = false
+
 // canPing: Darwin's sockets for pings give answers with their IP header, and do not tell
 // those of one socket from those of another. The gateway itself answers.
 func canPing() bool { return false }

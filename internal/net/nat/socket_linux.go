@@ -32,6 +32,27 @@ func openSocket(v6 bool, proto uint8) (fd int, err error) {
 // readable is how much a socket has to read, in bytes.
 func readable(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCINQ) }
 
+// coalesce lets the kernel hand over datagrams of one size together (UDP_GRO of
+// udp(7)), if it can.
+func (s *socket) coalesce() {
+	_ = s.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) })
+}
+
+// segmentControl is a control message that holds a uint16 (cmsg(3)).
+type segmentControl [24]byte
+
+func newSegmentControl(size uint16) (c segmentControl) {
+	ne := binary.NativeEndian
+	ne.PutUint64(c[0:], uint64(unix.CmsgLen(2)))
+	ne.PutUint32(c[8:], unix.SOL_UDP)
+	ne.PutUint32(c[12:], unix.UDP_SEGMENT)
+	ne.PutUint16(c[16:], size)
+	return c
+}
+
+// sendsRuns says whether the kernel sends several datagrams by one call.
+const sendsRuns = true
+
 // canPing asks whether the host lets us open sockets for pings
 // (/proc/sys/net/ipv4/ping_group_range).
 func canPing() bool {

@@ -29,7 +29,10 @@ func (e *Engine) udp(f *link.Frame) {
 		return
 	}
 	key := sessionKey{frame.UDP, from, to}
-	s := e.datagrams.find(key)
+	s := e.burst.s // mostly
+	if s == nil || s.key != key || s.ended.Load() {
+		s = e.datagrams.find(key)
+	}
 	if s == nil && e.isGateway(p.Dst) {
 		switch {
 		case e.ownUDP(from, to):
@@ -48,29 +51,21 @@ func (e *Engine) udp(f *link.Frame) {
 	e.sendDatagrams(s, f)
 }
 
-// sendDatagrams sends what the frame holds.
+// sendDatagrams takes what the frame holds into the burst.
 func (e *Engine) sendDatagrams(s *session, f *link.Frame) {
-	p := &e.packet
-	if p.GSO == link.GSONone && !p.Inner {
-		e.pieces = e.pieces[:0]
-		frame.Range(f, p.Payload, p.End, func(b []byte) { e.pieces = append(e.pieces, b) })
-		if len(e.pieces) == 0 {
-			e.pieces = append(e.pieces, nil)
-		}
-		s.send(e.pieces)
-		clear(e.pieces)
-		return
+	p, b := &e.packet, &e.burst
+	b.to(s)
+	from, size := len(b.pieces), p.End-p.Payload
+	each := size
+	if p.GSO != link.GSONone {
+		each = p.SegmentSize
 	}
-	b := e.payload(f)
-	if p.GSO == link.GSONone {
-		s.send([][]byte{b})
-		return
+	if p.Inner {
+		b.pieces = append(b.pieces, e.payload(f))
+	} else {
+		frame.Range(f, p.Payload, p.End, func(piece []byte) { b.pieces = append(b.pieces, piece) })
 	}
-	for len(b) > 0 {
-		n := min(p.SegmentSize, len(b))
-		s.send([][]byte{b[:n]})
-		b = b[n:]
-	}
+	b.add(from, size, each)
 }
 
 // payload copies the frame's payload, with inner checksums completed.
