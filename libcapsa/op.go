@@ -89,22 +89,23 @@ type op struct {
 	ctx   context.Context
 	end   context.CancelCauseFunc
 	stops []func()      // release what the context hangs on
-	fd    int           // eventfd, readable when the operation is done
+	fd    int           // readable when the operation is done
+	bell  int           // what makes it so; may be the same
 	done  chan struct{} // closed after that
 	err   error         // of run; valid after done
 }
 
 // start runs the call on a goroutine of its own. goOpFinish joins it.
 func (w wait) start(c *C.priv_call, token *cancelToken) error {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	fd, bell, err := newBell()
 	if errors.Is(err, unix.ENOMEM) {
-		return errorf(capsa.KindNoMemory, w.name, "eventfd: %w", err)
+		return errorf(capsa.KindNoMemory, w.name, "%w", err)
 	}
 	if err != nil {
-		return errorf(capsa.KindLimit, w.name, "eventfd: %w", err).
+		return errorf(capsa.KindLimit, w.name, "%w", err).
 			WithHint("raise the limit of open files (ulimit -n)")
 	}
-	o := &op{wait: w, fd: fd, done: make(chan struct{})}
+	o := &op{wait: w, fd: fd, bell: bell, done: make(chan struct{})}
 	o.ctx, o.end = context.WithCancelCause(w.life)
 	if w.timeout > 0 {
 		ms := min(int64(w.timeout), math.MaxInt64/int64(time.Millisecond))
@@ -139,7 +140,7 @@ func (o *op) work() {
 // waits for ever, so a signal must not take the write away.
 func (o *op) wake() {
 	for {
-		if _, err := unix.Write(o.fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); !errors.Is(err, unix.EINTR) {
+		if _, err := unix.Write(o.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}); !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}
@@ -153,6 +154,9 @@ func (o *op) release() {
 		stop()
 	}
 	_ = unix.Close(o.fd)
+	if o.bell != o.fd {
+		_ = unix.Close(o.bell)
+	}
 }
 
 // finish turns the result of run into that of the call.

@@ -22,6 +22,7 @@ step format scripts/format.sh --check
 step modules go mod tidy -diff
 step vet go vet ./...
 step crossbuild scripts/crossbuild.sh
+step darwin scripts/darwin.sh
 step architecture go test -count=1 ./tests/arch
 step lint scripts/lint.sh
 step symbols make --no-print-directory check-abi

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 neutral=(
     ./capsa ./internal/backend ./internal/console ./internal/guestmem ./internal/safe
     ./internal/virtio/console ./internal/virtio/mmio ./internal/virtio/rng ./internal/virtio/virtq
-    ./internal/vm ./internal/vmtest
+    ./internal/net/gateway ./internal/vm ./internal/vmtest ./internal/vz ./internal/vz/plan ./internal/vzd/client ./internal/vzd/daemon
 )
 status=0
 for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do

@@ -13,7 +13,7 @@ if [ ! -x "$linter" ]; then
     # Installed elsewhere first: a build that was interrupted leaves nothing that looks complete.
     rm -rf "$tools/new"
     mkdir -p "$tools/new"
-    GOBIN=$tools/new CGO_ENABLED=0 GOFLAGS=-trimpath go install -ldflags='-s -w' \
+    env -u GOOS -u GOARCH -u GOWORK GOBIN="$tools/new" CGO_ENABLED=0 GOFLAGS=-trimpath go install -ldflags='-s -w' \
         "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$version"
     mv "$tools/new/golangci-lint" "$linter"
     rmdir "$tools/new"

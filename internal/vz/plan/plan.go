@@ -78,7 +78,7 @@ type Share struct {
 	ReadOnly  bool
 }
 
-// Rosetta's own share.
+// RosettaShare is a share with Rosetta in it.
 type RosettaShare struct{ Tag string }
 
 // Vsock is the socket device.

@@ -75,6 +75,9 @@ type socketFile struct {
 	dev, ino uint64
 }
 
+// number is a device's: an int32 on macOS.
+func number[T int32 | uint64](dev T) uint64 { return uint64(dev) }
+
 // madeSockets are the sockets that a daemon has just made: for it, nothing may have
 // been at their paths before.
 func madeSockets(cfg vm.Config) (made []socketFile) {
@@ -96,7 +99,7 @@ func madeSockets(cfg vm.Config) (made []socketFile) {
 		}
 		var st unix.Stat_t
 		if unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-			made = append(made, socketFile{path, uint64(st.Dev), st.Ino}) //nolint:unconvert // it is an int32 on macOS
+			made = append(made, socketFile{path, number(st.Dev), st.Ino})
 		}
 	}
 	return made
@@ -109,7 +112,7 @@ func removeSockets(made []socketFile) {
 		if unix.Lstat(s.path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 			continue
 		}
-		if uint64(st.Dev) == s.dev && st.Ino == s.ino { //nolint:unconvert // as above
+		if number(st.Dev) == s.dev && st.Ino == s.ino {
 			_ = os.Remove(s.path)
 		}
 	}
