@@ -16,6 +16,7 @@ all: build
 
 include internal/agent/agent.mk
 include libcapsa/abi.mk
+include cmd/capsa/capsa.mk
 include bindings/python/python.mk
 include guest/guest.mk
 include tests/e2e/e2e.mk
@@ -24,7 +25,7 @@ include tests/faults/faults.mk
 include tests/posix/posix.mk
 include bindings/node/node.mk
 
-build: setup $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd ## libcapsa.so, capsa-vzd, header and pkg-config file in build/
+build: setup $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd $(BUILD)/capsa ## libcapsa.so, capsa-vzd, capsa, header and pkg-config file in build/
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort -u | sed 's/:.*## /\t/' | expand -t 14

@@ -41,7 +41,7 @@ $(BUILD)/capsa-vzd: FORCE
 	@mkdir -p $(@D)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/capsa-vzd
 
-install: $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd $(CAPSA_CMAKE) ## installs library, capsa-vzd, header, capsa.pc and CMake's files below DESTDIR and PREFIX
+install: $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd $(CAPSA_CMAKE) install-cli ## installs library, capsa-vzd, capsa, header, capsa.pc and CMake's files below DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/cmake/capsa $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(BUILD)/$(CAPSA_REAL) $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(BUILD)/capsa-vzd $(DESTDIR)$(PREFIX)/lib/ # where the library looks first

@@ -28,7 +28,14 @@ var rules = []rule{
 	// The product, from the top.
 	{folder: "libcapsa", own: []string{"capsa", "internal/console", "internal/vm", "internal/safe"}, third: []string{sys}},
 	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe", "internal/sockpair"}, third: []string{sys}},
-	{folder: "cmd/capsa", own: []string{"capsa"}},
+	{folder: "cmd/capsa", own: []string{"internal/cli."}},
+	{folder: "internal/cli", own: []string{"capsa", "internal/image", "internal/vm", "internal/safe"}, third: []string{
+		sys, "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/pelletier/go-toml/v2",
+	}},
+	{folder: "internal/cli/hold", own: []string{"capsa", "internal/console", "internal/sockpair", "internal/vm", "internal/safe"}, third: []string{
+		sys, "github.com/gofrs/flock",
+	}, alone: true},
+	{folder: "internal/cli/terminal", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "golang.org/x/term"}, alone: true},
 	{folder: "examples/go", own: []string{"capsa"}},
 	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz.", "internal/vz/framework"}},
 
@@ -140,6 +147,9 @@ var (
 
 // kits are folders that production code never imports.
 var kits = []string{"internal/vmtest", "internal/virtio/virtiotest", "internal/kvm/kvmtest", "internal/vz/vztest", "tests"}
+
+// program are the folders of a program, whose process, terminal and signals are its own.
+var program = []string{"internal/cli.", "internal/cli/terminal"}
 
 // tops are folders that nothing imports.
 var tops = []string{"libcapsa", "cmd", "examples"}

@@ -70,7 +70,7 @@ func (f file) at(pos token.Pos) string {
 
 // isLibrary: product code that runs in the caller's process.
 func (f file) isLibrary() bool {
-	return !f.isTest() && in(f.folder(), library) && !in(f.folder(), kits)
+	return !f.isTest() && in(f.folder(), library) && !in(f.folder(), kits) && !in(f.folder(), program)
 }
 
 // imported returns the import path of a file's package name, or "".

@@ -44,7 +44,11 @@ func here() places {
 		p.dirs = append(p.dirs, filepath.Dir(own))
 	}
 	if exe, err := os.Executable(); err == nil {
-		p.dirs = append(p.dirs, filepath.Dir(exe))
+		dir := filepath.Dir(exe)
+		p.dirs = append(p.dirs, dir)
+		if filepath.Base(dir) == "bin" { // installed: the daemon is where the library is
+			p.dirs = append(p.dirs, filepath.Join(filepath.Dir(dir), "lib"))
+		}
 	}
 	return p
 }
