@@ -18,6 +18,7 @@ const (
 // backends. Whether they work on this host is for Doctor to say.
 var features = map[string]bool{
 	"balloon":        true,
+	"boot-efi":       true,
 	"boot-linux":     true,
 	"console":        true,
 	"console-expect": true,
@@ -30,6 +31,8 @@ var features = map[string]bool{
 	"network":        true,
 	"pause":          true,
 	"power-button":   true,
+	"rosetta":        true,
+	"save":           true,
 	"share":          true,
 	"stop-in-stages": true,
 	"timeout":        true,
@@ -37,9 +40,9 @@ var features = map[string]bool{
 }
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
-// one of "balloon", "boot-linux", "console", "console-expect", "console-resize",
+// one of "balloon", "boot-efi", "boot-linux", "console", "console-expect", "console-resize",
 // "console-run", "disk", "events", "isolation", "metrics", "network", "pause", "power-button",
-// "share", "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
+// "rosetta", "save", "share", "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {
 		return true

@@ -77,7 +77,7 @@ func (c Config) Check() Problems {
 	p.rootArg(c)
 	p.Shares(c.Shares)
 	p.Rosetta(c)
-	p.path("restore", c.Restore)
+	p.Restore(c.Restore)
 	p.Vsock(c.Vsock)
 	p.Network(c.Network)
 	p.Guest(c.Guest)
@@ -144,6 +144,9 @@ func (p *Problems) Rosetta(c Config) {
 		}
 	}
 }
+
+// Restore checks Config.Restore.
+func (p *Problems) Restore(path string) { p.path("restore", path) }
 
 // Initrd checks LinuxBoot.Initrd.
 func (p *Problems) Initrd(path string) { p.path("boot.initrd", path) }

@@ -56,6 +56,17 @@ var methods = map[string]method{
 		}
 		return m.SetMemoryTarget(p.Bytes)
 	}),
+	wire.MethodSave: simple(func(c *call, m vm.Machine) error {
+		var p wire.Save
+		if err := wire.DecodeBody(c.Params, &p); err != nil {
+			return err
+		}
+		saver, ok := m.(vm.Saver)
+		if !ok {
+			return vm.Errorf(vm.KindUnsupported, c.Method, "this backend saves no machines").WithComponent(component)
+		}
+		return saver.Save(p.Decode())
+	}),
 	wire.MethodStats: func(c *call) (any, wire.Files, error) {
 		h, err := c.s.machine(c.Method)
 		if err != nil {

@@ -26,7 +26,7 @@ const sys = "golang.org/x/sys"
 // without a row is an error: a new folder needs a place in the architecture.
 var rules = []rule{
 	// The product, from the top.
-	{folder: "libcapsa", own: []string{"capsa", "internal/console", "internal/vm", "internal/safe"}, third: []string{sys}},
+	{folder: "libcapsa", own: []string{"capsa", "internal/console", "internal/vm", "internal/safe", "internal/self"}, third: []string{sys}},
 	{folder: "capsa", own: []string{"internal/vm", "internal/backend", "internal/console", "internal/agent", "internal/net", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "cmd/capsa", own: []string{"internal/cli."}},
 	{folder: "internal/cli", own: []string{"capsa", "internal/image", "internal/vm", "internal/safe"}, third: []string{
@@ -42,6 +42,7 @@ var rules = []rule{
 	// The contract between product and backends: the standard library alone.
 	{folder: "internal/vm"},
 	{folder: "internal/safe"},
+	{folder: "internal/self"},
 	{folder: "internal/sockpair", third: []string{sys}},
 
 	// The only place that knows every backend.
@@ -112,7 +113,7 @@ var rules = []rule{
 	{folder: "internal/vz/plan", own: []string{"internal/vm", "internal/block/partition"}},
 	{folder: "internal/vzd", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
 	{folder: "internal/vzd/wire", own: []string{"internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}, alone: true},
-	{folder: "internal/vzd/client", own: []string{"internal/vzd/wire", "internal/vm", "internal/safe", "internal/sockpair"}, third: []string{sys}},
+	{folder: "internal/vzd/client", own: []string{"internal/vzd/wire", "internal/vm", "internal/safe", "internal/self", "internal/sockpair"}, third: []string{sys}},
 
 	// Test kits: importable by tests alone (see kits).
 	{folder: "internal/vmtest", own: []string{"internal/vm", "internal/safe"}, third: []string{testify}},

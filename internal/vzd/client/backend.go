@@ -3,6 +3,8 @@ package client
 import (
 	"cmp"
 	"context"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/libcapsa/libcapsa/internal/vm"
@@ -37,14 +39,41 @@ func (t times) withDefaults() times {
 
 // Backend makes machines in processes of their own. It is safe for concurrent use
 // and keeps nothing open.
-type Backend struct{ cfg Config }
+type Backend struct {
+	cfg   Config
+	known *known
+}
+
+// known is what a daemon has said. It is asked again when its file is another one.
+type known struct {
+	mu   sync.Mutex
+	path string
+	file os.FileInfo // nil: nothing is known; guarded by mu
+	caps vm.Capabilities
+}
+
+// get returns what is known of the daemon at a path, or what ask says.
+func (k *known) get(path string, ask func() (vm.Capabilities, error)) (vm.Capabilities, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now, err := os.Stat(path)
+	if err == nil && k.file != nil && k.path == path && os.SameFile(k.file, now) &&
+		k.file.ModTime().Equal(now.ModTime()) && k.file.Size() == now.Size() {
+		return k.caps, nil
+	}
+	caps, failed := ask()
+	if failed == nil && err == nil {
+		k.path, k.file, k.caps = path, now, caps
+	}
+	return caps, failed
+}
 
 var _ vm.Backend = (*Backend)(nil)
 
 // New makes a backend. It does not touch the host.
 func New(cfg Config) *Backend {
 	cfg.times = cfg.times.withDefaults()
-	return &Backend{cfg: cfg}
+	return &Backend{cfg: cfg, known: new(known)}
 }
 
 // Name implements vm.Backend.
@@ -67,6 +96,11 @@ func (b *Backend) Capabilities() (vm.Capabilities, error) {
 	if b.cfg.Capabilities != nil {
 		return b.cfg.Capabilities()
 	}
+	return b.known.get(path, func() (vm.Capabilities, error) { return b.askDaemon(path) })
+}
+
+// askDaemon starts a daemon to say what it can do.
+func (b *Backend) askDaemon(path string) (vm.Capabilities, error) {
 	d, err := open(path, b.cfg.Args, "", func() {})
 	if err != nil {
 		return vm.Capabilities{}, err

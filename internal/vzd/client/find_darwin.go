@@ -1,10 +1,15 @@
 package client
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/libcapsa/libcapsa/internal/self"
+)
 
 // trusted says whether the process gained no privileges when its program was
 // executed (issetugid(2)).
 func trusted() bool { return unix.Getuid() == unix.Geteuid() && unix.Getgid() == unix.Getegid() }
 
-// libraryPath is not known without dladdr(3): the program's directory has to do.
-func libraryPath() string { return "" }
+// libraryPath is the file of the shared library, or "" in a program that has this code
+// in itself, whose directory has to do then.
+func libraryPath() string { return self.Library() }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ var (
 	_ vm.Machine   = (*machine)(nil)
 	_ vm.Sockets   = (*machine)(nil)
 	_ vm.Networked = (*machine)(nil)
+	_ vm.Saver     = (*machine)(nil)
 )
 
 // newMachine makes everything but the daemon, and the ends of the streams for it.
@@ -238,6 +240,16 @@ func (m *machine) ResizeConsole(cols, rows uint16) error {
 // SetMemoryTarget implements vm.Machine.
 func (m *machine) SetMemoryTarget(bytes uint64) error {
 	return m.ask(wire.MethodMemoryTarget, wire.MemoryTarget{Bytes: bytes})
+}
+
+// Save implements vm.Saver. The caller's working directory may not be the daemon's any
+// more.
+func (m *machine) Save(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return vm.Wrap(wire.MethodSave, err)
+	}
+	return m.ask(wire.MethodSave, wire.EncodeSave(path))
 }
 
 // Stats implements vm.Machine. Without a daemon they are the last that are known.

@@ -20,6 +20,7 @@ const (
 	MethodKill          = "kill"           // Kill
 	MethodResize        = "resize"         // Resize
 	MethodMemoryTarget  = "memory_target"  // MemoryTarget
+	MethodSave          = "save"           // Save
 	MethodStats         = "stats"          // → vm.Stats
 	MethodVsockConnect  = "vsock_connect"  // Vsock → a descriptor
 	MethodVsockListen   = "vsock_listen"   // Vsock → a descriptor
@@ -103,6 +104,17 @@ type Resize struct {
 	Cols uint16 `json:"cols"`
 	Rows uint16 `json:"rows"`
 }
+
+// Save are the parameters of MethodSave.
+type Save struct {
+	Path text `json:"path"`
+}
+
+// EncodeSave makes the form of a path.
+func EncodeSave(path string) Save { return Save{Path: text(path)} }
+
+// Decode is the path.
+func (s Save) Decode() string { return string(s.Path) }
 
 // MemoryTarget are the parameters of MethodMemoryTarget.
 type MemoryTarget struct {
