@@ -88,6 +88,15 @@
 // guest for more than that. [VM.Stats] tells what a machine takes, how far the guest is,
 // and what it says of its own memory. [Builder.SetBalloon] switches parts of it off.
 //
+// # Programs in the guest
+//
+// [NewSandbox] makes a machine with this library's agent as its process 1. [VM.Run] runs
+// a program there to its end, [VM.Exec] starts one with streams, terminal and limits,
+// [VM.Files] reads, writes and copies, [VM.Dial] and [VM.ForwardSocket] reach its sockets.
+// They wait until the guest is up, as [VM.WaitReady] does, and fail with KindState once
+// the machine has ended. The guest is not trusted: what it sends is bounded, and nothing
+// that it says makes the host write outside of where it is told to.
+//
 // # Backends
 //
 // On Linux machines run under KVM. [Doctor] says whether that works on this host
@@ -97,6 +106,7 @@
 // # Manners
 //
 // The package never exits the process, writes to standard output or error, installs
-// signal handlers, changes the directory or reads the environment. A fault in one of
+// signal handlers, changes the directory or reads the environment, but for the paths of
+// its own parts (CAPSA_VZD_PATH, CAPSA_AGENT_PATH). A fault in one of
 // its goroutines ends one machine, with CauseVMMCrash, and not the process.
 package capsa
