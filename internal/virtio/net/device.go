@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libcapsa/libcapsa/internal/net/link"
+	"github.com/libcapsa/libcapsa/internal/net/shaper"
 	"github.com/libcapsa/libcapsa/internal/virtio"
 )
 
@@ -71,6 +72,8 @@ type Config struct {
 	MTU int
 	// Down: the link is down until SetLink.
 	Down bool
+	// Limits bound the rates; the zero value bounds nothing.
+	Limits Limits
 }
 
 // Device is a network device.
@@ -81,12 +84,15 @@ type Device struct {
 	counters counters
 	down     atomic.Bool
 
+	fromGuest, toGuest *shaper.Shaper
+
 	active *session // nil when not active; the transport serialises its changes
 
 	mu         sync.Mutex
 	mac        MAC           // that the driver wants to have; guarded by mu
 	generation uint32        // changes with mac and down; guarded by mu
 	signal     virtio.Signal // of a driver that asked for STATUS, or nil; guarded by mu
+	limited    *session      // is active, for SetLimits; guarded by mu
 }
 
 // New makes a network device. The error says what is wrong with cfg.
@@ -103,6 +109,7 @@ func New(cfg Config) (*Device, error) {
 		return nil, fmt.Errorf("MTU %d: between %d and %d is possible", cfg.MTU, MinMTU, MaxMTU)
 	}
 	d := &Device{host: cfg.Host, original: cfg.MAC, mac: cfg.MAC, mtu: cfg.MTU}
+	d.fromGuest, d.toGuest = shaper.New(cfg.Limits.FromGuest, nil), shaper.New(cfg.Limits.ToGuest, nil)
 	d.down.Store(cfg.Down)
 	return d, nil
 }
@@ -165,11 +172,12 @@ func (d *Device) Stats() Stats { return d.counters.stats() }
 func (d *Device) Activate(a virtio.Activation) error {
 	s := newSession(d, a)
 	d.active = s
+	d.mu.Lock()
 	if a.Features&FeatureStatus != 0 {
-		d.mu.Lock()
 		d.signal = a.Signal
-		d.mu.Unlock()
 	}
+	d.limited = s
+	d.mu.Unlock()
 	d.host.Attach(s, offloads(a.Features))
 	s.start(a)
 	return nil
@@ -183,7 +191,7 @@ func (d *Device) Reset() {
 	}
 	d.active = nil
 	d.mu.Lock()
-	d.signal = nil
+	d.signal, d.limited = nil, nil
 	d.mu.Unlock()
 	s.stop()
 	d.host.Detach()

@@ -42,12 +42,17 @@ type receiver struct {
 	used    []virtq.Used   // guarded by mu; filled with whole frames, not published
 	hidden  int            // guarded by mu; bytes of used
 	waiting bool           // guarded by mu; a frame found no room: kicks are on, and the host's side is to be told
+	paced   bool           // guarded by mu; a frame is over a limit: the pacer's wake-up is to be told to the host's side
 	tally   tally          // guarded by mu
+	pacer   pacer
 }
 
 func (r *receiver) init(s *session, a virtio.Activation) {
 	r.s, r.signal = s, a.Signal
 	r.queue, r.kick = a.Queues[queueReceive], a.Kicks[queueReceive]
+	if r.kick != nil {
+		r.pacer.wake = r.kick.Poke
+	}
 	r.mergeable = a.Features&FeatureMrgRxBuf != 0
 	if a.Features&FeatureGuestCSum != 0 {
 		r.flags = link.NeedsChecksum | link.DataValid
@@ -116,6 +121,10 @@ func (r *receiver) look() (open, room bool) {
 	defer r.mu.Unlock()
 	if r.queue == nil {
 		return false, false
+	}
+	if r.paced {
+		r.paced = false
+		return true, true
 	}
 	// Not waiting: a kick that was under way when kicks went off. Nothing new:
 	// the driver kicked for nothing, or another goroutine has filled what came;
@@ -192,11 +201,17 @@ func (r *receiver) fill(q *virtq.Queue, frames []link.Frame) (taken int, err err
 				return taken, nil
 			}
 		}
-		taken++
 		if why != dropNone {
+			taken++
 			r.tally.drop(why)
 			continue
 		}
+		if wait := r.s.dev.toGuest.Pass(packets(&f.Header, n), uint64(n)); wait > 0 {
+			r.paced = true
+			r.pacer.after(wait)
+			return taken, nil
+		}
+		taken++
 		r.place(f, hdrSize+n)
 		r.tally.frames++
 		r.tally.bytes += uint64(n)

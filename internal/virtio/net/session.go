@@ -37,6 +37,9 @@ func newSession(d *Device, a virtio.Activation) *session {
 // start starts what serves the queues.
 func (s *session) start(a virtio.Activation) {
 	s.receiver.start(a)
+	if kick := a.Kicks[queueTransmit]; kick != nil {
+		s.transmitter.pacer.wake = kick.Poke
+	}
 	s.workers = append(s.workers,
 		virtio.StartWorker("virtio net transmit", a, queueTransmit, virtio.HandlerFunc(s.transmitter.serve)))
 	if a.Features&FeatureCtrlVQ != 0 {
@@ -48,6 +51,8 @@ func (s *session) start(a virtio.Activation) {
 // stop returns when nothing uses the queues any more, and the host's side is
 // not called.
 func (s *session) stop() {
+	s.transmitter.pacer.stop()
+	s.receiver.pacer.stop()
 	for _, w := range s.workers {
 		w.Stop()
 	}

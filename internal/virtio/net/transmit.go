@@ -17,6 +17,15 @@ type transmitter struct {
 	frames []link.Frame // of the batch, with slices of the chains' buffers
 	used   []virtq.Used // all chains of the batch
 	tally  tally
+	held   pending // was taken from the queue, and is over a limit
+	pacer  pacer
+}
+
+// pending is a frame of the driver, whose header was copied and found good.
+type pending struct {
+	chain *virtq.Chain // nil: none
+	hdr   link.Header
+	size  int // bytes of Ethernet
 }
 
 func (t *transmitter) init(s *session) {
@@ -30,12 +39,25 @@ func (t *transmitter) init(s *session) {
 func (t *transmitter) serve(q *virtq.Queue, budget int) (n int, why virtio.Outcome, err error) {
 	why = virtio.Again
 	for len(t.used) < min(budget, maxBatch) {
-		c, popErr := q.Pop()
-		if popErr != nil || c == nil {
-			why, err = virtio.RingEmpty, popErr
+		f := t.held
+		t.held = pending{}
+		if f.chain == nil {
+			c, popErr := q.Pop()
+			if popErr != nil || c == nil {
+				why, err = virtio.RingEmpty, popErr
+				break
+			}
+			if f = t.check(c); f.chain == nil {
+				continue
+			}
+		}
+		if wait := t.s.dev.fromGuest.Pass(packets(&f.hdr, f.size), uint64(f.size)); wait > 0 {
+			// Without kicks until then: nothing of this queue goes on before.
+			t.held, why = f, virtio.HostIdle
+			t.pacer.after(wait)
 			break
 		}
-		t.add(c)
+		t.add(f)
 	}
 	if len(t.frames) > 0 {
 		t.s.dev.host.Send(t.frames)
@@ -48,27 +70,38 @@ func (t *transmitter) serve(q *virtq.Queue, budget int) (n int, why virtio.Outco
 	return n, why, err
 }
 
-// add takes one chain into the batch, and its frame if there is a good one.
-// Writable buffers have no business here and are left alone.
-func (t *transmitter) add(c *virtq.Chain) {
+// check reads the header of a chain. A frame that goes no further is counted, and
+// its chain taken into the batch.
+func (t *transmitter) check(c *virtq.Chain) pending {
+	hdr, n, why := t.header(c)
+	if why == dropNone {
+		return pending{chain: c, hdr: hdr, size: n}
+	}
+	t.tally.drop(why)
 	t.used = append(t.used, virtq.Used{Chain: c})
+	return pending{}
+}
+
+// header is the header of a chain's frame, its bytes, and why it is dropped.
+func (t *transmitter) header(c *virtq.Chain) (hdr link.Header, n int, why drop) {
 	var raw [hdrSize]byte
 	if c.CopyIn(raw[:], 0) < hdrSize {
-		t.tally.drop(dropShort)
-		return
+		return hdr, 0, dropShort
 	}
-	hdr, n := decode(&raw), c.ReadLen()-hdrSize
-	if why := t.s.rules.check(&hdr, n); why != dropNone {
-		t.tally.drop(why)
-		return
+	hdr, n = decode(&raw), c.ReadLen()-hdrSize
+	if why = t.s.rules.check(&hdr, n); why == dropNone && t.s.dev.down.Load() {
+		why = dropDown
 	}
-	if t.s.dev.down.Load() {
-		t.tally.drop(dropDown)
-		return
-	}
+	return hdr, n, why
+}
+
+// add takes a frame and its chain into the batch. Writable buffers have no business
+// here and are left alone.
+func (t *transmitter) add(f pending) {
+	t.used = append(t.used, virtq.Used{Chain: f.chain})
 	t.tally.frames++
-	t.tally.bytes += uint64(n)
-	t.frames = append(t.frames, link.Frame{Header: hdr, Data: behindHeader(c.Read)})
+	t.tally.bytes += uint64(f.size)
+	t.frames = append(t.frames, link.Frame{Header: f.hdr, Data: behindHeader(f.chain.Read)})
 }
 
 // count adds the batch to the counters.
