@@ -20,6 +20,8 @@ type NetStats struct {
 	Ping    FlowStats `json:"ping"`    // the same
 	Forward FlowStats `json:"forward"` // through forwarded ports
 
+	Peer PeerStats `json:"peer"` // other machines of a shared network
+
 	Leases uint64   `json:"leases"` // times that the guest was given its address
 	DNS    DNSStats `json:"dns"`
 }
@@ -33,6 +35,13 @@ type FlowStats struct {
 	Limited  uint64 `json:"limited"` // there were too many
 	BytesIn  uint64 `json:"bytes_in"`
 	BytesOut uint64 `json:"bytes_out"`
+}
+
+// PeerStats are the counters of what a machine sends to others of a shared network.
+type PeerStats struct {
+	Frames  uint64 `json:"frames"`
+	Denied  uint64 `json:"denied"`  // frames that a policy refused
+	Limited uint64 `json:"limited"` // frames of which there were too many
 }
 
 // DNSStats are the counters of the gateway's DNS.

@@ -17,6 +17,7 @@ import (
 	"github.com/libcapsa/libcapsa/internal/net/nat"
 	"github.com/libcapsa/libcapsa/internal/net/ndp"
 	"github.com/libcapsa/libcapsa/internal/net/policy"
+	"github.com/libcapsa/libcapsa/internal/net/shaper"
 	"github.com/libcapsa/libcapsa/internal/safe"
 	"github.com/libcapsa/libcapsa/internal/vm"
 )
@@ -24,14 +25,23 @@ import (
 // component is what errors and events of this package are about.
 const component = "network"
 
-// macs of gateways: of nobody's registry, and another one for a guest that has the
-// first.
-var macs = [2]ether.MAC{{0xca, 0x95, 0xa0, 0, 0, 1}, {0xca, 0x95, 0xa0, 0, 0, 2}}
+// MAC is the address of gateways, of nobody's registry; a guest that has it finds the
+// other one.
+var (
+	MAC   = ether.MAC{0xca, 0x95, 0xa0, 0, 0, 1}
+	other = ether.MAC{0xca, 0x95, 0xa0, 0, 0, 2}
+)
 
 // Config is what a gateway is made from.
 type Config struct {
 	Network vm.NetworkConfig // of vm.NetworkUser, valid, with its defaults
 	MAC     [6]byte          // of the guest's interface
+	// NoNAT: nothing leaves the network but through forwarded ports; what the policy says
+	// is for machines of the network (Judge).
+	NoNAT bool
+	// Names and Reverse are those of dns.Config: other machines of the network.
+	Names   func(name string) ([]netip.Addr, bool)
+	Reverse func(addr netip.Addr) (string, bool)
 	// Event is told of ports that are bound and of flows and names that the policy
 	// refuses; nil: nobody is. It must not block.
 	Event func(vm.Event)
@@ -39,19 +49,23 @@ type Config struct {
 
 // Gateway is the network of one machine.
 type Gateway struct {
-	cfg    vm.NetworkConfig
-	guest  ether.MAC
-	mac    ether.MAC
-	event  func(vm.Event)
-	policy *policy.Engine
-	engine *nat.Engine
-	dhcp   *dhcp.Server
-	dhcp6  *dhcp6.Server // nil without IPv6
-	router *ndp.Router   // nil without IPv6
-	dns    *dns.Proxy
-	watch  *watch
-	denied limiter
-	ipv6   probe
+	cfg     vm.NetworkConfig
+	guest   ether.MAC
+	mac     ether.MAC
+	event   func(vm.Event)
+	names   func(name string) ([]netip.Addr, bool)
+	reverse func(addr netip.Addr) (string, bool)
+	policy  *policy.Engine // of the machine
+	beyond  *policy.Engine // of what leaves the network: policy, or nothing
+	engine  *nat.Engine
+	dhcp    *dhcp.Server
+	dhcp6   *dhcp6.Server // nil without IPv6
+	router  *ndp.Router   // nil without IPv6
+	dns     *dns.Proxy
+	watch   *watch
+	denied  limiter
+	opens   *shaper.Shaper // new flows of the guest
+	ipv6    probe
 
 	resolvers chan struct{} // a token for each connection to the DNS
 
@@ -74,11 +88,12 @@ var _ link.Host = (*Gateway)(nil)
 // error, an *vm.Error, tells of all ports that cannot be bound.
 func New(cfg Config) (_ *Gateway, err error) {
 	g := &Gateway{
-		cfg: cfg.Network, guest: cfg.MAC, mac: macs[0], event: cfg.Event,
+		cfg: cfg.Network, guest: cfg.MAC, mac: MAC, event: cfg.Event, names: cfg.Names, reverse: cfg.Reverse,
 		forwards: map[uint32]*forward{}, resolvers: make(chan struct{}, maxResolvers),
+		opens: shaper.New(connections(cfg.Network.Limits), nil),
 	}
 	if g.guest == g.mac {
-		g.mac = macs[1]
+		g.mac = other
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -86,6 +101,11 @@ func New(cfg Config) (_ *Gateway, err error) {
 			_ = g.Close() // the error that led here says more
 		}
 	}()
+	if cfg.NoNAT {
+		if g.beyond, err = policy.Compile(policy.Policy{Default: policy.DenyAll}); err != nil {
+			return nil, vm.Errorf(vm.KindInternal, "network policy", "%w", err)
+		}
+	}
 	for _, step := range []func() error{g.makePolicy, g.makeServices, g.makeEngine, g.bindAll} {
 		if err := step(); err != nil {
 			return nil, err
@@ -93,6 +113,14 @@ func New(cfg Config) (_ *Gateway, err error) {
 	}
 	return g, nil
 }
+
+// connections are the limits that are an engine's business; the others are a device's.
+func connections(l vm.NetworkLimits) shaper.Limits {
+	return shaper.Limits{Connections: shaper.Rate{PerSecond: l.ConnectionsPerSec, Burst: l.ConnectionsBurst}}
+}
+
+// SetLimits changes how many flows the guest may open in a second.
+func (g *Gateway) SetLimits(l vm.NetworkLimits) { g.opens.Set(connections(l)) }
 
 // makePolicy also begins to watch the host's addresses.
 func (g *Gateway) makePolicy() error {
@@ -104,6 +132,9 @@ func (g *Gateway) makePolicy() error {
 	var err error
 	if g.policy, err = policy.Compile(parsed); err != nil {
 		return vm.Errorf(vm.KindInternal, op, "%w", err)
+	}
+	if g.beyond == nil {
+		g.beyond = g.policy
 	}
 	if g.watch, err = watchHost(g.hostChanged); err != nil {
 		return hostError("watch the host's addresses", err)
@@ -156,7 +187,8 @@ func (g *Gateway) makeServices() error {
 		hosts[h.Name] = h.Addrs
 	}
 	if g.dns, err = dns.New(dns.Config{
-		Policy: g.policy, Servers: c.DNS, Host: gateways, Hosts: hosts, IPv6: g.ipv6.ok, Observe: g.resolved,
+		Policy: g.beyond, Servers: c.DNS, Host: gateways, Hosts: hosts, IPv6: g.ipv6.ok, Observe: g.resolved,
+		Names: g.names, Reverse: g.reverse,
 	}); err != nil {
 		return vm.Errorf(vm.KindConfig, op, "%w", err)
 	}
@@ -190,7 +222,7 @@ func (g *Gateway) makeEngine() error {
 	cfg := nat.Config{
 		GatewayMAC: frame.MAC(g.mac), GuestMAC: frame.MAC(g.guest), Gateway4: c.Gateway,
 		Guest4: netip.PrefixFrom(c.Guest, c.IPv4.Bits()), MTU: c.MTU,
-		Policy: g.policy, HostAccess: c.HostAccess, Observe: g.observe,
+		Policy: g.beyond, HostAccess: c.HostAccess, Observe: g.observe, Admit: func() bool { return g.opens.Connect() == 0 },
 		Services: nat.Services{DHCP4: g.serveDHCP, DNS: g.serveDNS, DNSConn: g.serveDNSConn, Neighbor: g.serveNeighbor},
 	}
 	if parsed, _ := ParsePolicy("", c.Policy); byName(parsed) {

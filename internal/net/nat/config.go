@@ -45,6 +45,10 @@ type Config struct {
 
 	Services Services
 	Limits   Limits
+	// Admit says whether the guest may open one more flow now; nil: always. One that
+	// may not is dropped without a word, so that the guest asks again, and counted as
+	// limited. It is called by the goroutine of Send and must not block.
+	Admit func() bool
 
 	// Dial opens TCP connections to the host's side; nil: the system's. The
 	// connection has to be a syscall.Conn.

@@ -104,6 +104,9 @@ func (e *Engine) begin() bool {
 	return true
 }
 
+// admits is Config.Admit.
+func (e *Engine) admits() bool { return e.cfg.Admit == nil || e.cfg.Admit() }
+
 // Attach implements link.Host.
 func (e *Engine) Attach(guest link.Guest, offloads link.Offloads) { e.out.attach(guest, offloads) }
 
@@ -125,6 +128,10 @@ func (e *Engine) SetInterceptDNS(on bool) { e.intercept.Store(on) }
 // Inject sends one whole Ethernet frame to the guest: a router advertisement, say.
 // Its checksums are complete. It is dropped if there is no guest.
 func (e *Engine) Inject(data []byte) { e.out.raw(link.Frame{Data: [][]byte{data}}) }
+
+// Deliver sends frames of another machine to the guest; what its driver does not take is
+// done in software. They are borrowed, and dropped if there is no guest.
+func (e *Engine) Deliver(frames []link.Frame) { e.out.raw(frames...) }
 
 // Close ends everything, and returns when nothing is left: no goroutine, no socket.
 // Idempotent. Preconditions: the device is closed, and does not call any more.

@@ -150,7 +150,10 @@ func (o *outlet) takes(h *link.Header, v6 bool) bool {
 	if h.Flags&link.NeedsChecksum != 0 && !o.offloads.Checksum {
 		return false
 	}
-	switch h.GSOType {
+	if h.GSOType&link.GSOECN != 0 && !o.offloads.ECN {
+		return false
+	}
+	switch h.GSOType &^ link.GSOECN {
 	case link.GSOTCPv4:
 		return o.offloads.TSO4
 	case link.GSOTCPv6:

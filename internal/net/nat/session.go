@@ -98,6 +98,10 @@ func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
 		return nil
 	}
 	s.asked.Names = s.verdict.Names
+	if !e.admits() {
+		c.limited.Add(1)
+		return nil
+	}
 	sock, err := dialSocket(key.proto, e.dialled(s.verdict.Dst))
 	if err != nil {
 		c.failed.Add(1)

@@ -63,7 +63,7 @@ func (t *tcpTable) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer)
 	switch {
 	case again:
 		return true
-	case full:
+	case full || !t.e.admits():
 		t.e.counts.tcp.limited.Add(1)
 		return true
 	}
