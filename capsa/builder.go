@@ -21,6 +21,7 @@ type Builder struct {
 	mu      sync.Mutex
 	cfg     vm.Config  // guarded by mu
 	backend vm.Backend // given by UseBackend, else nil; guarded by mu
+	network *Network   // given by Attach, else nil; guarded by mu
 }
 
 // NewBuilder returns a builder with one vCPU, 256 MiB, the best backend of the
@@ -74,7 +75,7 @@ func (b *Builder) Config() Config {
 func (b *Builder) Clone() *Builder {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &Builder{cfg: b.cfg.Clone(), backend: b.backend}
+	return &Builder{cfg: b.cfg.Clone(), backend: b.backend, network: b.network}
 }
 
 // set makes a change unless check finds a problem.
@@ -257,7 +258,10 @@ func (b *Builder) Build() (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newVM(chosen, cfg)
+	b.mu.Lock()
+	network := b.network
+	b.mu.Unlock()
+	return newVM(chosen, cfg, network)
 }
 
 // check returns the configuration and backend, or what is wrong with them. What is

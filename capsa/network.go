@@ -23,16 +23,22 @@ type (
 )
 
 // SetNetwork gives the guest a network, or, with the zero NetworkConfig, none. Policy
-// and forwards that c leaves nil stay as they are.
+// and forwards that c leaves nil stay as they are; so do limits and the capture, which
+// have calls of their own.
 func (b *Builder) SetNetwork(c NetworkConfig) error {
 	return b.set("set network",
 		func(p *vm.Problems) {
 			p.Network(c)
+			if c.Mode == NetworkShared || c.Mode == NetworkFD || c.Mode == NetworkTAP {
+				*p = append(*p, vm.Problem{Field: "network.mode", Message: "is not set but attached to", Hint: "use Attach, AttachFD or AttachTAP"})
+			}
 			*p = append(*p, policyProblems(c.Policy)...)
 		},
 		func(cfg *vm.Config) {
 			old := cfg.Network
 			cfg.Network = vm.Config{Network: c}.Clone().Network
+			b.network = nil
+			cfg.Network.Limits, cfg.Network.Capture = old.Limits, old.Capture
 			if c.Policy == nil {
 				cfg.Network.Policy = old.Policy
 			}
@@ -126,7 +132,7 @@ func policyProblems(text json.RawMessage) vm.Problems {
 // KindPermission, KindNotFound (no such directory), KindLimit, KindUnsupported (the
 // machine has no network of its own), KindState (it has ended).
 func (v *VM) AddForward(f Forward) (open Forward, err error) {
-	err = v.onNetwork("add forward", func(m vm.Networked) error {
+	err = v.onNetwork("add forward", func(m services) error {
 		open, err = m.AddForward(f)
 		return err
 	})
@@ -136,13 +142,13 @@ func (v *VM) AddForward(f Forward) (open Forward, err error) {
 // RemoveForward closes a port. TCP connections that are established go on. Errors:
 // KindNotFound, KindUnsupported, KindState.
 func (v *VM) RemoveForward(id uint32) error {
-	return v.onNetwork("remove forward", func(m vm.Networked) error { return m.RemoveForward(id) })
+	return v.onNetwork("remove forward", func(m services) error { return m.RemoveForward(id) })
 }
 
 // Forwards are the ports that are open, by ID; those of the builder come first.
 // Errors: KindUnsupported, KindState.
 func (v *VM) Forwards() (list []Forward, err error) {
-	err = v.onNetwork("forwards", func(m vm.Networked) error {
+	err = v.onNetwork("forwards", func(m services) error {
 		list, err = m.Forwards()
 		return err
 	})
@@ -163,7 +169,7 @@ func (v *VM) SetPolicy(p Policy) error {
 // SetPolicyJSON is SetPolicy in JSON; nil is as in Builder.SetPolicyJSON.
 func (v *VM) SetPolicyJSON(text []byte) error {
 	const op = "set policy"
-	return v.onNetwork(op, func(m vm.Networked) error {
+	return v.onNetwork(op, func(m services) error {
 		if err := checkPolicy("", text).Err(vm.KindInvalidArg, op); err != nil {
 			return err
 		}
@@ -174,14 +180,34 @@ func (v *VM) SetPolicyJSON(text []byte) error {
 // SetLink plugs the guest's cable in or pulls it out. Errors: KindUnsupported,
 // KindState.
 func (v *VM) SetLink(up bool) error {
-	return v.onNetwork("set link", func(m vm.Networked) error { return m.SetLink(up) })
+	return v.onCable("set link", func(m vm.Networked) error { return m.SetLink(up) })
+}
+
+// services are what the gateway of a machine does for it: its own machine's, or that of
+// its port in a shared network.
+type services interface {
+	AddForward(f vm.Forward) (vm.Forward, error)
+	RemoveForward(id uint32) error
+	Forwards() ([]vm.Forward, error)
+	SetPolicy(policy json.RawMessage) error
 }
 
 // onNetwork makes a call for the network, if the machine has one.
-func (v *VM) onNetwork(op string, call func(vm.Networked) error) error {
+func (v *VM) onNetwork(op string, call func(services) error) error {
+	if v.port != nil {
+		if s := v.State(); s.Final() {
+			return vm.Errorf(vm.KindState, op, "the machine is %s", s)
+		}
+		return socketError(op, call(v.port))
+	}
 	if err := v.cfg.CheckNetwork(op); err != nil {
 		return err
 	}
+	return v.onDevice(op, func(m vm.Networked) error { return call(m) })
+}
+
+// onDevice makes a call for the network device of the machine, which has one.
+func (v *VM) onDevice(op string, call func(vm.Networked) error) error {
 	if s := v.State(); s.Final() {
 		return vm.Errorf(vm.KindState, op, "the machine is %s", s)
 	}

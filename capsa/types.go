@@ -2,6 +2,7 @@ package capsa
 
 import (
 	"github.com/libcapsa/libcapsa/internal/console"
+	"github.com/libcapsa/libcapsa/internal/net/lan"
 	"github.com/libcapsa/libcapsa/internal/vm"
 )
 
@@ -38,6 +39,18 @@ type (
 	NetworkConfig = vm.NetworkConfig
 	// NetworkMode says what is at the other end of the guest's cable.
 	NetworkMode = vm.NetworkMode
+	// NetworkLimits bound what passes a network device.
+	NetworkLimits = vm.NetworkLimits
+	// RateLimit bounds one way.
+	RateLimit = vm.RateLimit
+	// Capture says where what passes a network device is written to.
+	Capture = vm.Capture
+	// Cable is the descriptor that a network device leads to.
+	Cable = vm.Cable
+	// Framing says how frames lie on it.
+	Framing = vm.Framing
+	// SharedConfig is what a network of several machines is made from.
+	SharedConfig = lan.Config
 	// HostName is a static name.
 	HostName = vm.HostName
 	// Forward is a port of the guest that the host's side reaches.
@@ -242,11 +255,22 @@ const (
 )
 
 // What is at the other end of the guest's cable: nothing, a network of the machine's
-// own in user space, or the platform's.
+// own in user space, the platform's, one of several machines (Builder.Attach), a
+// descriptor (Builder.AttachFD), a TAP interface (Builder.AttachTAP).
 const (
-	NetworkNone = vm.NetworkNone
-	NetworkUser = vm.NetworkUser
-	NetworkNAT  = vm.NetworkNAT
+	NetworkNone   = vm.NetworkNone
+	NetworkUser   = vm.NetworkUser
+	NetworkNAT    = vm.NetworkNAT
+	NetworkShared = vm.NetworkShared
+	NetworkFD     = vm.NetworkFD
+	NetworkTAP    = vm.NetworkTAP
+)
+
+// How frames lie on a descriptor: each after its length, as a message, as on a TAP.
+const (
+	FramingStream   = vm.FramingStream
+	FramingDatagram = vm.FramingDatagram
+	FramingTAP      = vm.FramingTAP
 )
 
 // How the agent gets into the guest: not at all; in the library's own initial file

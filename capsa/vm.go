@@ -24,6 +24,7 @@ type VM struct {
 	id       uint64 // in the process; constant
 	cfg      vm.Config
 	machine  vm.Machine
+	port     *port      // in a network of several machines, else nil; constant
 	guest    *host.Host // of its agent; nil: it has none
 	console  *Console
 	boot     *console.Console // the early boot log
@@ -57,7 +58,7 @@ type VM struct {
 }
 
 // newVM makes a machine. cfg is valid and has its defaults.
-func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
+func newVM(backend vm.Backend, cfg vm.Config, network *Network) (*VM, error) {
 	v := &VM{
 		cfg:    cfg,
 		boot:   console.New(console.Config{RingSize: bootLogSize}),
@@ -73,7 +74,8 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 	v.screens[0] = vm.NewPanicScanner(sink{v.boot, v.tail, nil}, nil, v.outOfMemory)
 	v.screens[1] = vm.NewPanicScanner(sink{screen, v.tail, v.events}, nil, v.outOfMemory)
 
-	if err := v.makeMachine(backend); err != nil {
+	if err := v.makeMachine(backend, network); err != nil {
+		v.leaveNetwork()
 		v.endLife()
 		return nil, vm.Wrap("build", err)
 	}
@@ -88,15 +90,19 @@ func newVM(backend vm.Backend, cfg vm.Config) (*VM, error) {
 }
 
 // makeMachine makes the backend's machine, and the host's side of its agent.
-func (v *VM) makeMachine(backend vm.Backend) error {
+func (v *VM) makeMachine(backend vm.Backend, network *Network) error {
 	cfg, done, err := machineConfig(v.cfg)
 	if err != nil {
 		return err
 	}
 	defer done()
-	v.machine, err = backend.New(cfg, vm.Host{
-		Console: v.screens[1], Serial: v.screens[0], Input: v.input, Event: v.events.push,
-	})
+	host := vm.Host{Console: v.screens[1], Serial: v.screens[0], Input: v.input, Event: v.events.push}
+	unplug, err := v.joinNetwork(&cfg, &host, network)
+	if err != nil {
+		return err
+	}
+	defer unplug()
+	v.machine, err = backend.New(cfg, host)
 	if err != nil {
 		return err
 	}
@@ -137,6 +143,7 @@ func (v *VM) State() State { return State(v.state.Load()) }
 // Stats is a snapshot of the counters, also after the end.
 func (v *VM) Stats() Stats {
 	s := v.machine.Stats()
+	v.countPort(&s)
 	s.OOMKills = v.oomKills.Load()
 	return s
 }

@@ -38,6 +38,7 @@ func (v *VM) bury() {
 		if err := v.machine.Close(); err != nil {
 			v.log("close: " + err.Error())
 		}
+		v.leaveNetwork()
 		v.settle(v.machine.Exit())
 	})
 	if err != nil {

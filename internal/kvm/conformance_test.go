@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmtest"
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 )
@@ -29,6 +31,10 @@ func TestRefusals(t *testing.T) {
 	files := vmtest.Files{
 		Kernel: elf(t, newAsm().forever().assemble()), Disk: filepath.Join(dir, "raw"), Dir: dir, State: filepath.Join(dir, "state"),
 	}
+	near, far, err := sockpair.New()
+	require.NoError(t, err)
+	defer func() { _, _ = unix.Close(near), unix.Close(far) }()
+	files.Socket = near
 	require.NoError(t, os.WriteFile(files.Disk, make([]byte, 1<<20), 0o600))
 	qcow2 := filepath.Join(dir, "qcow2")
 	require.NoError(t, os.WriteFile(qcow2, emptyQcow2(1<<20), 0o600))

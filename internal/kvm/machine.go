@@ -13,7 +13,9 @@ import (
 	"github.com/libcapsa/libcapsa/internal/kvm/kvmsys"
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
 	"github.com/libcapsa/libcapsa/internal/kvm/legacy"
+	"github.com/libcapsa/libcapsa/internal/net/cable"
 	"github.com/libcapsa/libcapsa/internal/net/gateway"
+	"github.com/libcapsa/libcapsa/internal/net/pcap"
 	"github.com/libcapsa/libcapsa/internal/virtio/balloon"
 	"github.com/libcapsa/libcapsa/internal/virtio/console"
 	netdev "github.com/libcapsa/libcapsa/internal/virtio/net"
@@ -44,7 +46,16 @@ type machine struct {
 	balloon     *balloon.Device  // nil: there is none
 	vsock       *vsock.Host      // nil: there are no sockets
 	net         *netdev.Device   // nil: there is no network
-	gateway     *gateway.Gateway // behind net
+	gateway     *gateway.Gateway // behind net; nil: something else is
+	cable       *cable.Host      // likewise
+	tap         *pcap.Tap        // between net and that
+
+	cableMu   sync.Mutex
+	unplugged bool // the cable's other end went before there was a device; guarded by cableMu
+
+	captureMu   sync.Mutex
+	captured    captured // guarded by captureMu
+	captureOver bool     // the machine ends; guarded by captureMu
 	consoleIn   meter
 	power       *legacy.Power
 	// Both writers that may carry the kernel's last words.

@@ -8,7 +8,11 @@ import (
 	"net"
 
 	"github.com/libcapsa/libcapsa/internal/kvm/layout"
+	"github.com/libcapsa/libcapsa/internal/net/cable"
 	"github.com/libcapsa/libcapsa/internal/net/gateway"
+	"github.com/libcapsa/libcapsa/internal/net/lan"
+	"github.com/libcapsa/libcapsa/internal/net/link"
+	"github.com/libcapsa/libcapsa/internal/net/pcap"
 	"github.com/libcapsa/libcapsa/internal/virtio"
 	netdev "github.com/libcapsa/libcapsa/internal/virtio/net"
 	"github.com/libcapsa/libcapsa/internal/vm"
@@ -18,7 +22,7 @@ var _ vm.Networked = (*machine)(nil)
 
 // netSpecs is the network device, if the machine has one.
 func netSpecs(cfg vm.Config) []deviceSpec {
-	if cfg.Network.Mode != vm.NetworkUser {
+	if !cfg.Network.Enabled() || cfg.Network.Mode == vm.NetworkNAT {
 		return nil
 	}
 	return []deviceSpec{{place: layout.Net, build: (*machine).buildNet, fill: (*machine).fillNet}}
@@ -29,14 +33,62 @@ func netSpecs(cfg vm.Config) []deviceSpec {
 func (m *machine) buildNet() (virtio.Device, error) {
 	cfg := m.cfg.Network
 	mac := m.macOf(cfg)
-	g, err := gateway.New(gateway.Config{Network: cfg, MAC: mac, Event: m.host.Event})
+	behind, err := m.networkOf(cfg, mac)
 	if err != nil {
 		return nil, err
 	}
-	m.undo.add(g.Close)
-	m.gateway = g
-	m.net, err = netdev.New(netdev.Config{Host: g, MAC: mac, MTU: cfg.MTU, Down: cfg.LinkDown})
-	return m.net, err
+	m.tap = pcap.NewTap(behind)
+	m.undo.add(m.closeCapture)
+	if cfg.Capture.Enabled() {
+		capture, file, err := cfg.Capture.Open("capture")
+		if err != nil {
+			return nil, err
+		}
+		err = m.capture(capture)
+		if file != nil {
+			_ = file.Close() // m has a copy
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	device, err := netdev.New(netdev.Config{Host: m.tap, MAC: mac, MTU: cfg.MTU, Down: cfg.LinkDown, Limits: deviceLimits(cfg.Limits)})
+	if err != nil {
+		return nil, err
+	}
+	m.cableMu.Lock()
+	defer m.cableMu.Unlock()
+	m.net = device
+	if m.unplugged {
+		device.SetLink(false)
+	}
+	return device, nil
+}
+
+// networkOf is what is behind the device.
+func (m *machine) networkOf(cfg vm.NetworkConfig, mac netdev.MAC) (link.Host, error) {
+	if cfg.Mode == vm.NetworkUser {
+		g, err := gateway.New(gateway.Config{Network: cfg, MAC: mac, Event: m.host.Event})
+		if err != nil {
+			return nil, err
+		}
+		m.undo.add(g.Close)
+		m.gateway = g
+		return g, nil
+	}
+	if port, ok := m.host.Port.(link.Host); ok && cfg.Mode == vm.NetworkShared {
+		return port, nil
+	}
+	conn, err := m.plug("network", cfg)
+	if err != nil {
+		return nil, err
+	}
+	m.cable, err = cable.New(conn, m.cableChanged)
+	if err != nil {
+		return nil, lan.CableError("network", err)
+	}
+	m.undo.add(m.cable.Close)
+	return m.cable, nil
 }
 
 // macOf is the address of the guest's interface: what is given, or one that the
@@ -54,10 +106,18 @@ func (m *machine) macOf(cfg vm.NetworkConfig) netdev.MAC {
 
 // fillNet adds to the counters of every device those of the network.
 func (m *machine) fillNet(s *vm.DeviceStats) {
-	d, n := m.net.Stats(), m.gateway.Stats()
+	d := m.net.Stats()
+	n := vm.NetStats{MAC: m.net.MAC().String()}
+	switch {
+	case m.gateway != nil:
+		n = m.gateway.Stats()
+	case m.cable != nil:
+		c := m.cable.Stats()
+		n.DroppedIn, n.DroppedOut = c.DroppedOut, c.DroppedIn+c.Malformed
+	}
 	n.Link = m.net.Link()
 	n.FramesIn, n.FramesOut = d.Sent.Frames, d.Received.Frames
-	n.DroppedIn = d.Sent.Dropped()
+	n.DroppedIn += d.Sent.Dropped()
 	n.DroppedOut += d.Received.Dropped()
 	s.BytesIn, s.BytesOut = d.Sent.Bytes, d.Received.Bytes
 	s.Net = &n
@@ -65,6 +125,14 @@ func (m *machine) fillNet(s *vm.DeviceStats) {
 
 // network is the error of a call for the network that is not possible now, or nil.
 func (m *machine) network(op string) error {
+	if err := m.networkDevice(op); err != nil {
+		return err
+	}
+	return m.cfg.CheckNetwork(op)
+}
+
+// networkDevice is that of a call for the device.
+func (m *machine) networkDevice(op string) error {
 	m.mu.Lock()
 	closed, ended := m.closed, m.ending != nil
 	m.mu.Unlock()
@@ -74,7 +142,7 @@ func (m *machine) network(op string) error {
 	case ended:
 		return vm.Errorf(vm.KindState, op, "the machine has ended").WithComponent(component)
 	}
-	return m.cfg.CheckNetwork(op)
+	return m.cfg.CheckCable(op)
 }
 
 // AddForward implements vm.Networked.
@@ -111,7 +179,7 @@ func (m *machine) SetPolicy(policy json.RawMessage) error {
 
 // SetLink implements vm.Networked.
 func (m *machine) SetLink(up bool) error {
-	if err := m.network("set link"); err != nil {
+	if err := m.networkDevice("set link"); err != nil {
 		return err
 	}
 	m.net.SetLink(up)

@@ -280,6 +280,12 @@ var schema = map[string][]string{
 	"guest.mounts[]":     keysOf(reflect.TypeFor[Mount]()),
 	"guest.network":      keysOf(reflect.TypeFor[GuestNetwork]()),
 	"guest.main":         keysOf(reflect.TypeFor[ProgramConfig]()),
+	"network.cable":      keysOf(reflect.TypeFor[cableJSON]()),
+	"network.capture":    keysOf(reflect.TypeFor[captureJSON]()),
+	"network.limits":     keysOf(reflect.TypeFor[limitsJSON]()),
+
+	"network.limits.from_guest": keysOf(reflect.TypeFor[rateJSON]()),
+	"network.limits.to_guest":   keysOf(reflect.TypeFor[rateJSON]()),
 }
 
 func keysOf(t reflect.Type) (keys []string) {

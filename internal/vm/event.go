@@ -22,13 +22,14 @@ const (
 	EventLost        EventType = 10 // Event.Lost events were dropped because nobody fetched them
 	EventDiskError   EventType = 11 // the host could not serve a request of disk Event.Disk; Event.Message
 	EventCrashKernel EventType = 12 // the guest's kernel panicked and starts its crash kernel; Event.Message
+	EventLink        EventType = 13 // the network's other end came or went; Event.Up, Event.Message
 )
 
 var eventNames = [...]string{
 	EventState: "state", EventReady: "ready", EventExited: "exited", EventExecExited: "exec exited",
 	EventConsoleData: "console data", EventPortBound: "port bound", EventPolicyDeny: "policy deny",
 	EventOOM: "out of memory", EventLog: "log", EventLost: "events lost",
-	EventDiskError: "disk error", EventCrashKernel: "crash kernel",
+	EventDiskError: "disk error", EventCrashKernel: "crash kernel", EventLink: "link",
 }
 
 // String is the type in words: "console data".
@@ -47,8 +48,9 @@ type Event struct {
 	State     State     // EventState
 	Exit      *Exit     // EventExited; not to be written to
 	Component string    // EventLog, EventDiskError, EventPolicyDeny: the part that speaks
-	Message   string    // EventOOM, EventLog, EventPortBound, EventPolicyDeny, EventDiskError, EventCrashKernel
+	Message   string    // EventOOM, EventLog, EventPortBound, EventPolicyDeny, EventDiskError, EventCrashKernel, EventLink
 	Disk      int       // EventDiskError: index into Config.Disks
 	Forward   *Forward  // EventPortBound; not to be written to
 	Lost      uint64    // EventLost: how many
+	Up        bool      // EventLink: it came
 }

@@ -41,6 +41,9 @@ const (
 	FeatureNetwork          Feature = "network"           // a network in user space: NetworkUser
 	FeatureNetworkMTU       Feature = "network-mtu"       // packets of more than 1500 bytes
 	FeatureNetworkNAT       Feature = "network-nat"       // the platform's network: NetworkNAT
+	FeatureNetworkFD        Feature = "network-fd"        // a descriptor as a network: NetworkFD, NetworkTAP and NetworkShared
+	FeatureNetworkLimit     Feature = "network-limit"     // limits of bytes, packets and connections per second
+	FeatureNetworkCapture   Feature = "network-capture"   // what passes is written to a file
 	FeatureRosetta          Feature = "rosetta"           // programs for x86-64 run in a guest of another processor
 )
 
@@ -90,6 +93,12 @@ var asking = []struct {
 	}},
 	{FeatureNetwork, func(c Config) []string { return one("network.mode", c.Network.Mode == NetworkUser) }},
 	{FeatureNetworkNAT, func(c Config) []string { return one("network.mode", c.Network.Mode == NetworkNAT) }},
+	{FeatureNetworkFD, func(c Config) []string {
+		m := c.Network.Mode
+		return one("network.mode", m == NetworkFD || m == NetworkTAP || m == NetworkShared)
+	}},
+	{FeatureNetworkLimit, func(c Config) []string { return one("network.limits", c.Network.Limits != NetworkLimits{}) }},
+	{FeatureNetworkCapture, func(c Config) []string { return one("network.capture", c.Network.Capture.Enabled()) }},
 	{FeatureNetworkMTU, func(c Config) []string { return one("network.mtu", c.Network.MTU > DefaultMTU) }},
 }
 

@@ -18,7 +18,7 @@ func TestFeatures(t *testing.T) {
 	t.Parallel()
 	all := vm.Features()
 	require.Equal(t, slices.Compact(slices.Clone(all)), all)
-	asking := vmtest.Asking(vmtest.Files{Kernel: "/k", Disk: "/d", Dir: "/dir", State: "/s"})
+	asking := vmtest.Asking(vmtest.Files{Kernel: "/k", Disk: "/d", Dir: "/dir", State: "/s", Socket: 3})
 	for f, cfg := range asking {
 		require.Contains(t, all, f)
 		require.NoError(t, cfg.Validate(), f)
@@ -32,7 +32,7 @@ func TestFeatures(t *testing.T) {
 // field and its need, and nothing else is refused.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	files := vmtest.Files{Kernel: "/k", Disk: "/d", Dir: "/dir", State: "/s"}
+	files := vmtest.Files{Kernel: "/k", Disk: "/d", Dir: "/dir", State: "/s", Socket: 3}
 	asking := vmtest.Asking(files)
 	offers := vm.Offers{}
 	for _, f := range vm.Features() {

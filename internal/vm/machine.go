@@ -25,6 +25,7 @@ type Host struct {
 	Console io.Writer   // the guest's console output; must never block; one Write at a time
 	Serial  io.Writer   // early boot log and panic text (COM1); same rules
 	Input   *Pipe       // bytes for the guest's console
+	Port    any         // of NetworkShared: a link.Host, for a machine in this process
 	Event   func(Event) // told of EventReady, EventDiskError, EventLog and the like; must not block nor call the Machine
 }
 

@@ -58,8 +58,9 @@ var (
 	DefaultForwardHost = netip.MustParseAddrPort("127.0.0.1:0")
 )
 
-// NetworkConfig is the guest's network. The zero value is none. Everything but Mode
-// and MAC is for NetworkUser.
+// NetworkConfig is the guest's network. The zero value is none. What NetworkUser does
+// not share with the others is said beside it. NetworkShared has Guest, Hostname,
+// Policy and Forwards in common with it.
 type NetworkConfig struct {
 	Mode NetworkMode
 	// MAC is the address of the guest's interface, "02:00:5e:10:00:01"; "": one that
@@ -91,6 +92,10 @@ type NetworkConfig struct {
 
 	// LinkDown: the cable is not plugged in, until SetLink.
 	LinkDown bool
+
+	Cable   Cable // of NetworkFD and NetworkTAP
+	Limits  NetworkLimits
+	Capture Capture
 }
 
 // HostName is a static name.
@@ -137,12 +142,12 @@ func (c NetworkConfig) clone() NetworkConfig {
 // WithDefaults returns c with what was not said filled in, but for the MAC.
 // Preconditions: c is valid.
 func (c NetworkConfig) WithDefaults() NetworkConfig {
+	c = c.clone()
+	if c.MTU == 0 && c.Mode != NetworkNone {
+		c.MTU = DefaultMTU
+	}
 	if c.Mode != NetworkUser {
 		return c
-	}
-	c = c.clone()
-	if c.MTU == 0 {
-		c.MTU = DefaultMTU
 	}
 	c.Guest, c.Gateway = c.addresses()
 	if !c.IPv4.IsValid() {
@@ -212,6 +217,17 @@ type Networked interface {
 	SetPolicy(policy json.RawMessage) error
 	// SetLink plugs the cable in or pulls it out.
 	SetLink(up bool) error
+	// SetLimits changes NetworkConfig.Limits, at once.
+	SetLimits(NetworkLimits) error
+	// SetCapture begins to capture to a descriptor, of which the machine makes a copy,
+	// and ends the capture before; the zero Capture ends it. Path is not looked at.
+	// Errors of its own: KindInvalidArg.
+	SetCapture(Capture) error
+	// SetCable puts another descriptor in place of that of NetworkFD, or of one whose
+	// other end has gone, and plugs it in. It is used as the configuration's was; the
+	// machine makes a copy. Errors of its own: KindUnsupported, another mode;
+	// KindInvalidArg.
+	SetCable(file int) error
 }
 
 // CheckNetwork is the error of a call for the network of a machine that has none, or

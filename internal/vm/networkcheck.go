@@ -13,22 +13,44 @@ import (
 // Network checks Config.Network.
 func (p *Problems) Network(c NetworkConfig) {
 	switch c.Mode {
-	case NetworkNone, NetworkNAT:
+	case NetworkNone, NetworkNAT, NetworkFD, NetworkTAP:
 		p.notUser(c)
+	case NetworkShared:
+		p.notAlone(c)
 	case NetworkUser:
 	default:
-		p.add("network.mode", `"none", "user" and "nat" are`, "%q is not known", string(c.Mode))
+		p.add("network.mode", `"none", "user", "shared", "fd", "tap" and "nat" are`, "%q is not known", string(c.Mode))
 		return
 	}
 	p.mac(c.MAC)
 	if c.MTU != 0 && (c.MTU < MinMTU || c.MTU > MaxMTU) {
 		p.add("network.mtu", "use 0 for 1500", "%d bytes; from %d to %d are possible", c.MTU, MinMTU, MaxMTU)
 	}
-	p.ipv4(c)
+	p.cable(c)
+	if c.Mode != NetworkShared { // whose addresses are the network's
+		p.ipv4(c)
+	}
 	p.ipv6(c)
 	p.names(c)
 	p.Policy(c.Policy)
 	p.Forwards(c.Forwards)
+}
+
+// notAlone finds settings that are those of a shared network, and no machine's.
+func (p *Problems) notAlone(c NetworkConfig) {
+	const hint = "it is for the network to say"
+	if c.HostAccess {
+		p.add("network.host_access", hint, "a machine of a shared network has no gateway of its own")
+	}
+	if c.IPv4.IsValid() || c.Gateway.IsValid() || c.IPv6.IsValid() || c.NoIPv6 {
+		p.add("network.ipv4", hint, "a machine of a shared network has no other one")
+	}
+	if len(c.DNS)+len(c.Search)+len(c.Hosts) > 0 {
+		p.add("network.dns", hint, "a machine of a shared network has no names of its own but the hostname")
+	}
+	if a := c.Guest; a.IsValid() && !a.Is4() {
+		p.add("network.guest", "", "%v is not an IPv4 address", a)
+	}
 }
 
 // notUser finds settings that have no meaning without NetworkUser, so that nobody
@@ -120,7 +142,7 @@ func (p *Problems) ipv6(c NetworkConfig) {
 
 // names checks what has to do with DNS.
 func (p *Problems) names(c NetworkConfig) {
-	if c.Hostname != "" && (!dnsName(c.Hostname) || strings.Contains(c.Hostname, ".")) {
+	if c.Hostname != "" && !DNSLabel(c.Hostname) {
 		p.add("network.hostname", "letters, digits and '-'", "%q is not one label of a DNS name", c.Hostname)
 	}
 	if len(c.DNS) > MaxDNSServers {
@@ -175,6 +197,9 @@ func (p *Problems) hosts(hosts []HostName) {
 		}
 	}
 }
+
+// DNSLabel says whether a text is one label of a DNS name.
+func DNSLabel(s string) bool { return dnsName(s) && !strings.Contains(s, ".") }
 
 // dnsName: labels of 1 to 63 letters, digits, '-' and '_', of which the last may be
 // followed by a dot, 253 bytes in all.

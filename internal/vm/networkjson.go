@@ -10,7 +10,7 @@ import (
 
 // The JSON form of a NetworkConfig.
 //
-//	{"mode": "user", "mac": "02:00:5e:10:00:01", "mtu": 1500,           // mode: "none", "nat"
+//	{"mode": "user", "mac": "02:00:5e:10:00:01", "mtu": 1500,           // mode: "none", "nat", "shared", "fd", "tap"
 //	 "ipv4": "10.0.2.0/24", "guest": "10.0.2.15", "gateway": "10.0.2.2",
 //	 "ipv6": "fd6c:6962:6361::/64",                                     // or "off"
 //	 "hostname": "web", "dns": ["192.0.2.53", "[2001:db8::53]:5353"], "search": ["example.com"],
@@ -18,7 +18,8 @@ import (
 //	 "policy": {"default": "deny-all", "rules": [...]},
 //	 "host_access": true, "link_down": true,
 //	 "forwards": [{"protocol": "tcp", "host": "127.0.0.1:8080", "guest_port": 80},
-//	              {"protocol": "tcp", "path": "/run/web.sock", "guest_port": 80}]}
+//	              {"protocol": "tcp", "path": "/run/web.sock", "guest_port": 80}],
+//	 "cable": {...}, "capture": {...}, "limits": {...}}                 // see cablejson.go
 type networkJSON struct {
 	Mode       *string         `json:"mode,omitempty"`
 	MAC        *string         `json:"mac,omitempty"`
@@ -35,6 +36,9 @@ type networkJSON struct {
 	HostAccess *bool           `json:"host_access,omitempty"`
 	LinkDown   *bool           `json:"link_down,omitempty"`
 	Forwards   []forwardJSON   `json:"forwards,omitempty"`
+	Cable      *cableJSON      `json:"cable,omitempty"`
+	Capture    *captureJSON    `json:"capture,omitempty"`
+	Limits     *limitsJSON     `json:"limits,omitempty"`
 }
 
 type hostNameJSON struct {
@@ -86,6 +90,7 @@ func encodeNetwork(c NetworkConfig, p *Problems) *networkJSON {
 		Gateway: number(c.Gateway.IsValid(), c.Gateway), IPv6: number(c.IPv6.IsValid(), c.IPv6),
 		Search: c.Search, Policy: c.Policy, HostAccess: set(c.HostAccess), LinkDown: set(c.LinkDown),
 	}
+	out.Cable, out.Capture, out.Limits = encodeCable(c, p)
 	if c.NoIPv6 {
 		off := ipv6Off
 		out.IPv6 = &off
@@ -164,6 +169,7 @@ func (j *networkJSON) apply(c *NetworkConfig, p *Problems) {
 	if j.Policy != nil && string(j.Policy) != "null" {
 		c.Policy = j.Policy
 	}
+	j.applyCable(c)
 	j.applyLists(c, p)
 }
 

@@ -9,8 +9,11 @@ import (
 )
 
 // Files are what the configurations of Asking name: a kernel, a raw disk image, a
-// directory, and a machine's saved state.
-type Files struct{ Kernel, Disk, Dir, State string }
+// directory, a machine's saved state, and a stream socket.
+type Files struct {
+	Kernel, Disk, Dir, State string
+	Socket                   int
+}
 
 // Asking has for each feature that a configuration can ask for a configuration that
 // does, and asks for as little else as possible. The files are as a backend wants them.
@@ -57,6 +60,13 @@ func Asking(f Files) map[vm.Feature]vm.Config {
 		vm.FeatureNetwork:    network(vm.NetworkConfig{Mode: vm.NetworkUser}),
 		vm.FeatureNetworkNAT: network(vm.NetworkConfig{Mode: vm.NetworkNAT}),
 		vm.FeatureNetworkMTU: network(vm.NetworkConfig{Mode: vm.NetworkUser, MTU: 9000}),
+		vm.FeatureNetworkFD:  network(vm.NetworkConfig{Mode: vm.NetworkFD, Cable: vm.Cable{File: f.Socket}}),
+		vm.FeatureNetworkLimit: network(vm.NetworkConfig{
+			Mode: vm.NetworkUser, Limits: vm.NetworkLimits{ConnectionsPerSec: 10},
+		}),
+		vm.FeatureNetworkCapture: network(vm.NetworkConfig{
+			Mode: vm.NetworkUser, Capture: vm.Capture{Path: f.Dir + "/capture"},
+		}),
 	}
 }
 

@@ -18,6 +18,8 @@ type network struct {
 	forwards map[uint32]vm.Forward
 	policy   json.RawMessage
 	link     bool
+	limits   vm.NetworkLimits
+	capture  vm.Capture
 }
 
 // firstPort is the first port that a fake machine chooses.
@@ -109,7 +111,43 @@ func (m *machine) SetPolicy(policy json.RawMessage) error {
 }
 
 func (m *machine) SetLink(up bool) error {
-	return m.onNetwork("set link", func(n *network) error { n.link = up; return nil })
+	return m.onCable("set link", func(n *network) error { n.link = up; return nil })
+}
+
+// onCable makes a call that needs a network device.
+func (m *machine) onCable(op string, call func(n *network) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.check(op, vm.StateStopped); err != nil {
+		return err
+	}
+	if err := m.cfg.CheckCable(op); err != nil {
+		return err
+	}
+	return call(&m.network)
+}
+
+func (m *machine) SetLimits(l vm.NetworkLimits) error {
+	return m.onCable("set limits", func(n *network) error { n.limits = l; return nil })
+}
+
+func (m *machine) SetCapture(c vm.Capture) error {
+	return m.onCable("set capture", func(n *network) error {
+		var p vm.Problems
+		p.Capture("", c)
+		n.capture = c
+		return p.Err(vm.KindInvalidArg, "set capture")
+	})
+}
+
+func (m *machine) SetCable(file int) error {
+	return m.onCable("set cable", func(n *network) error {
+		if m.cfg.Network.Mode != vm.NetworkFD {
+			return vm.Errorf(vm.KindUnsupported, "set cable", "the machine's network is no descriptor")
+		}
+		n.link = true
+		return nil
+	})
 }
 
 // networked is the machine's network.
@@ -126,7 +164,8 @@ func everyNetworkCall(m vm.Networked) map[string]error {
 	_, list := m.Forwards()
 	return map[string]error{
 		"add forward": add, "remove forward": m.RemoveForward(1), "forwards": list,
-		"set policy": m.SetPolicy(nil), "set link": m.SetLink(true),
+		"set policy": m.SetPolicy(nil), "set link": m.SetLink(true), "set limits": m.SetLimits(vm.NetworkLimits{}),
+		"set capture": m.SetCapture(vm.Capture{}), "set cable": m.SetCable(3),
 	}
 }
 

@@ -106,6 +106,13 @@ var methods = map[string]method{
 	wire.MethodSetLink: network(func(m vm.Networked, p wire.SetLink) (any, error) {
 		return nil, m.SetLink(p.Up)
 	}),
+	wire.MethodSetLimits: network(func(m vm.Networked, p vm.NetworkLimits) (any, error) {
+		return nil, m.SetLimits(p)
+	}),
+	wire.MethodSetCapture: withFile(func(m vm.Networked, p wire.SetCapture, file int) error {
+		return m.SetCapture(vm.Capture{File: file, SnapLen: p.SnapLen, MaxSize: p.MaxSize})
+	}),
+	wire.MethodSetCable: withFile(func(m vm.Networked, _ struct{}, file int) error { return m.SetCable(file) }),
 	wire.MethodClose: func(c *call) (any, wire.Files, error) {
 		h, err := c.s.machine(c.Method)
 		if err != nil {
@@ -171,6 +178,23 @@ func network[P any](do func(m vm.Networked, p P) (any, error)) method {
 		}
 		result, err := do(m, p)
 		return result, nil, err
+	}
+}
+
+// withFile is a method of a machine whose guest can have a network, with a descriptor
+// or, if none has come, 0. The machine makes a copy of it.
+func withFile[P any](do func(m vm.Networked, p P, file int) error) method {
+	return func(c *call) (any, wire.Files, error) {
+		defer c.files.Close()
+		file := 0
+		switch len(c.files) {
+		case 0:
+		case 1:
+			file = c.files[0]
+		default:
+			return nil, nil, vm.Errorf(vm.KindProtocol, c.Method, "%d descriptors; at most one makes sense", len(c.files)).WithComponent(component)
+		}
+		return network(func(m vm.Networked, p P) (any, error) { return nil, do(m, p, file) })(c)
 	}
 }
 

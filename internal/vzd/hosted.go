@@ -35,11 +35,16 @@ func (c *call) create() (*wire.Created, error) {
 		c.files.Close()
 		return nil, err
 	}
-	files, err := c.files.Take(wire.Streams)
-	if err != nil {
+	if len(c.files) < wire.Streams {
+		_, err := c.files.Take(wire.Streams)
 		return nil, err
 	}
+	files, own := c.files[:wire.Streams], c.files[wire.Streams:]
+	defer own.Close() // the machine makes copies
 	cfg, err := p.Decode()
+	if err == nil {
+		err = wire.Adopt(&cfg, own)
+	}
 	if err == nil {
 		err = c.s.claim()
 	}

@@ -113,7 +113,7 @@ func (s *session) request(f wire.Frame) error {
 		f.Files.Close()
 		return vm.Errorf(vm.KindProtocol, "receive", "%q before hello", c.Method).WithComponent(component)
 	}
-	if c.Method != wire.MethodCreate && len(f.Files) > 0 {
+	if !takesFiles(c.Method) && len(f.Files) > 0 {
 		f.Files.Close()
 		return vm.Errorf(vm.KindProtocol, "receive", "%q with descriptors", c.Method).WithComponent(component)
 	}
@@ -123,6 +123,11 @@ func (s *session) request(f wire.Frame) error {
 		return nil
 	}
 	return s.start(c, run)
+}
+
+// takesFiles says whether descriptors may come with a request.
+func takesFiles(method string) bool {
+	return method == wire.MethodCreate || method == wire.MethodSetCapture || method == wire.MethodSetCable
 }
 
 // hello settles the version.

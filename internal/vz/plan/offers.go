@@ -46,6 +46,9 @@ func (m Mac) offers() vm.Offers {
 		vm.FeatureShareOptions:     needsKVM,
 		vm.FeatureShareLimits:      needsKVM,
 		vm.FeatureVsockSeqPacket:   needsKVM + "; sockets of this backend are streams",
+		vm.FeatureNetworkFD:        needsKVM,
+		vm.FeatureNetworkLimit:     needsKVM,
+		vm.FeatureNetworkCapture:   needsKVM,
 		// Frames above 1500 bytes stall the device.
 		vm.FeatureNetworkMTU: needsKVM + "; here packets have at most 1500 bytes",
 		vm.FeatureInProcess:  `isolation "process": only a signed program may run machines`,

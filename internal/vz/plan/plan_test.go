@@ -38,6 +38,7 @@ func files(t *testing.T, arch string) vmtest.Files {
 	dir := t.TempDir()
 	f := vmtest.Files{
 		Kernel: filepath.Join(dir, "Image"), Disk: filepath.Join(dir, "disk.raw"), Dir: dir, State: filepath.Join(dir, "state"),
+		Socket: 3, // nobody opens it
 	}
 	write(t, f.Kernel, vztest.Kernel(arch))
 	write(t, f.Disk, make([]byte, 1<<20))

@@ -134,6 +134,14 @@ func (b *Backend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	capture, file, err := cfg.Network.Capture.Open("capture") // which a confined process cannot
+	if err != nil {
+		return nil, err
+	}
+	if file != nil {
+		defer file.Close()
+	}
+	cfg.Network.Capture = capture
 	form, err := wire.EncodeConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -151,7 +159,13 @@ func (b *Backend) New(cfg vm.Config, host vm.Host) (vm.Machine, error) {
 		m.discard()
 		return nil, err
 	}
-	if err := m.create(form, ends); err != nil {
+	own, err := copies(form.Descriptors)
+	if err != nil {
+		ends.Close()
+		m.discard()
+		return nil, err
+	}
+	if err := m.create(form, append(ends, own...)); err != nil {
 		m.discard()
 		return nil, err
 	}

@@ -13,6 +13,9 @@ import (
 type Config struct {
 	Config  json.RawMessage `json:"config"`
 	Timeout time.Duration   `json:"timeout_ns,omitempty"`
+	// Descriptors are those of vm.Config.Descriptors, by the client's numbers. Those
+	// that are not 0 come with the request, behind the ends of the streams.
+	Descriptors []int `json:"descriptors,omitempty"`
 }
 
 // EncodeConfig makes the form of a configuration that is valid. Errors: those of
@@ -20,6 +23,16 @@ type Config struct {
 func EncodeConfig(cfg vm.Config) (Config, error) {
 	c := cfg.Clone()
 	c.Timeout = 0
+	out := Config{Timeout: cfg.Timeout}
+	own := c.Descriptors()
+	for i, fd := range own {
+		if *fd != 0 && out.Descriptors == nil {
+			out.Descriptors = make([]int, len(own))
+		}
+		if *fd != 0 {
+			out.Descriptors[i], *fd = *fd, 0
+		}
+	}
 	escaped := func(s string) (string, error) { return escape(s), nil }
 	if err := eachString(reflect.ValueOf(&c).Elem(), escaped); err != nil {
 		return Config{}, err
@@ -32,7 +45,8 @@ func EncodeConfig(cfg vm.Config) (Config, error) {
 		return Config{}, vm.Errorf(vm.KindLimit, "create", "the configuration takes %d bytes; at most %d can be passed on",
 			len(form), vm.MaxConfigJSON)
 	}
-	return Config{Config: form, Timeout: cfg.Timeout}, nil
+	out.Config = form
+	return out, nil
 }
 
 // Decode is what was encoded. Whether it makes sense is for vm.Config.Validate.
@@ -42,5 +56,28 @@ func (c Config) Decode() (vm.Config, error) {
 		return vm.Config{}, err
 	}
 	cfg.Timeout = c.Timeout
+	for i, fd := range cfg.Descriptors() {
+		if i < len(c.Descriptors) {
+			*fd = max(c.Descriptors[i], 0)
+		}
+	}
 	return cfg, eachString(reflect.ValueOf(&cfg).Elem(), unescape)
+}
+
+// Adopt puts the descriptors that have come in place of the numbers they had. They stay
+// their owner's.
+func Adopt(cfg *vm.Config, files Files) error {
+	for _, fd := range cfg.Descriptors() {
+		if *fd == 0 {
+			continue
+		}
+		if len(files) == 0 {
+			return violation("a descriptor of the configuration is missing")
+		}
+		*fd, files = files[0], files[1:]
+	}
+	if len(files) > 0 {
+		return violation("%d descriptors too many", len(files))
+	}
+	return nil
 }

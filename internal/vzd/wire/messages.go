@@ -30,6 +30,9 @@ const (
 	MethodForwards      = "forwards"       // → []Forward
 	MethodSetPolicy     = "set_policy"     // SetPolicy
 	MethodSetLink       = "set_link"       // SetLink
+	MethodSetLimits     = "set_limits"     // vm.NetworkLimits
+	MethodSetCapture    = "set_capture"    // SetCapture, and a descriptor if there is one
+	MethodSetCable      = "set_cable"      // a descriptor
 	MethodClose         = "close"          // → Closed; the last
 )
 
@@ -180,6 +183,13 @@ type SetLink struct {
 	Up bool `json:"up"`
 }
 
+// SetCapture are the parameters of MethodSetCapture: a vm.Capture, whose descriptor
+// comes with the request.
+type SetCapture struct {
+	SnapLen int    `json:"snap_len,omitempty"`
+	MaxSize uint64 `json:"max_size,omitempty"`
+}
+
 // Closed is the result of MethodClose: what stays of a machine.
 type Closed struct {
 	Stats vm.Stats `json:"stats"`
@@ -228,13 +238,14 @@ type Event struct {
 	Disk      int          `json:"disk,omitempty"`
 	Forward   *Forward     `json:"forward,omitempty"`
 	Lost      uint64       `json:"lost,omitempty"`
+	Up        bool         `json:"up,omitempty"`
 }
 
 // EncodeEvent makes the form of an event.
 func EncodeEvent(e vm.Event) *Event {
 	out := &Event{
 		Type: e.Type, Time: e.Time, State: e.State, Component: clip(e.Component), Message: clip(e.Message),
-		Disk: e.Disk, Lost: e.Lost,
+		Disk: e.Disk, Lost: e.Lost, Up: e.Up,
 	}
 	if e.Forward != nil {
 		f := EncodeForward(*e.Forward)
@@ -250,7 +261,7 @@ func EncodeEvent(e vm.Event) *Event {
 func (e *Event) Decode() vm.Event {
 	out := vm.Event{
 		Type: e.Type, Time: e.Time, State: e.State, Component: string(e.Component), Message: string(e.Message),
-		Disk: e.Disk, Lost: e.Lost,
+		Disk: e.Disk, Lost: e.Lost, Up: e.Up,
 	}
 	if e.Forward != nil {
 		f := e.Forward.Decode()

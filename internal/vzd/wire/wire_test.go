@@ -276,9 +276,9 @@ func TestEveryFieldTravels(t *testing.T) {
 	through(t, EncodeExit(exit), &exitBack)
 	require.Equal(t, exit, exitBack.Decode())
 
-	event := vm.Event{Type: 1, Time: time.Unix(1, 2).UTC(), State: 3, Exit: &exit, Component: "c", Message: "\xff", Disk: 4, Lost: 5,
+	event := vm.Event{Type: 1, Time: time.Unix(1, 2).UTC(), State: 3, Exit: &exit, Component: "c", Message: "\xff", Disk: 4, Lost: 5, Up: true,
 		Forward: &vm.Forward{ID: 1, Protocol: vm.ForwardTCP, Host: netip.MustParseAddrPort("127.0.0.1:80"), Path: "/\xff", Guest: 7}}
-	require.Equal(t, 9, reflect.TypeFor[vm.Event]().NumField())
+	require.Equal(t, 10, reflect.TypeFor[vm.Event]().NumField())
 	var eventBack Event
 	through(t, EncodeEvent(event), &eventBack)
 	require.Equal(t, event, eventBack.Decode())
