@@ -140,7 +140,7 @@ func (m *machine) SetCapture(c vm.Capture) error {
 	})
 }
 
-func (m *machine) SetCable(file int) error {
+func (m *machine) SetCable(int) error {
 	return m.onCable("set cable", func(n *network) error {
 		if m.cfg.Network.Mode != vm.NetworkFD {
 			return vm.Errorf(vm.KindUnsupported, "set cable", "the machine's network is no descriptor")

@@ -321,3 +321,24 @@ func (m *machine) SetLink(up bool) error {
 	m.nic.up.Store(up)
 	return nil
 }
+
+// SetLimits implements vm.Networked.
+func (m *machine) SetLimits(vm.NetworkLimits) error {
+	return m.lacks("set limits", vm.FeatureNetworkLimit)
+}
+
+// SetCapture implements vm.Networked.
+func (m *machine) SetCapture(vm.Capture) error {
+	return m.lacks("set capture", vm.FeatureNetworkCapture)
+}
+
+// SetCable implements vm.Networked.
+func (m *machine) SetCable(int) error { return m.lacks("set cable", vm.FeatureNetworkFD) }
+
+// lacks is the error of a call for the network that this backend has not.
+func (m *machine) lacks(op string, f vm.Feature) error {
+	if err := m.networked(op); err != nil {
+		return err
+	}
+	return vm.Errorf(vm.KindUnsupported, op, "backend vz lacks the capability %q", string(f)).WithHint("use the kvm backend, on Linux")
+}

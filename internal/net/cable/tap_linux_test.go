@@ -77,7 +77,7 @@ func TestTAP(t *testing.T) {
 
 	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.7.0.2:9")))
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() { // again and again: the kernel drops frames until it has seen the carrier

@@ -119,13 +119,6 @@ func ip(src, dst netip.Addr, proto uint8, transport []byte, at int) []byte {
 	return append(h, t...)
 }
 
-func kindOf(a netip.Addr) uint16 {
-	if a.Is4() {
-		return frame.TypeIPv4
-	}
-	return frame.TypeIPv6
-}
-
 func udp(sport, dport uint16, payload string) []byte {
 	b := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, sport), dport)
 	return append(append(binary.BigEndian.AppendUint16(b, uint16(8+len(payload))), 0, 0), payload...)

@@ -78,7 +78,7 @@ func (p *Port) Detach() { p.gateway.Detach() }
 // Room implements link.Host.
 func (p *Port) Room() { p.gateway.Room() }
 
-// AddForward, RemoveForward, Forwards, SetPolicy and SetLimits are as in vm.Networked.
+// AddForward is as in vm.Networked, and so are those that follow.
 func (p *Port) AddForward(f vm.Forward) (vm.Forward, error) { return p.gateway.AddForward(f) }
 
 // RemoveForward closes a port.
