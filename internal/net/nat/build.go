@@ -166,14 +166,15 @@ const (
 	noPort
 	prohibited
 	tooBig
+	exceeded // its TTL was not enough
 	reasonsUnreachable
 )
 
 // Types and codes of ICMP (RFC 792, RFC 1122 section 3.2.2.1) and ICMPv6 (RFC 4443
 // section 3).
 var (
-	unreachable4 = [reasonsUnreachable][2]byte{{3, 0}, {3, 1}, {3, 3}, {3, 13}, {3, 4}}
-	unreachable6 = [reasonsUnreachable][2]byte{{1, 0}, {1, 3}, {1, 4}, {1, 1}, {2, 0}}
+	unreachable4 = [reasonsUnreachable][2]byte{{3, 0}, {3, 1}, {3, 3}, {3, 13}, {3, 4}, {11, 0}}
+	unreachable6 = [reasonsUnreachable][2]byte{{1, 0}, {1, 3}, {1, 4}, {1, 1}, {2, 0}, {3, 0}}
 )
 
 // icmpError makes the error about a packet from the guest to dst whose transport's

@@ -73,7 +73,7 @@ func TestRuns(t *testing.T) {
 		for _, piece := range []int{1, 3, 100, 1000} {
 			t.Run(fmt.Sprintf("apart %v, pieces of %d", apart, piece), func(t *testing.T) {
 				c, next := collect(t, "127.0.0.1")
-				sock, err := dialSocket(frame.UDP, c.LocalAddr().(*net.UDPAddr).AddrPort())
+				sock, err := dialSocket(frame.UDP, nil, c.LocalAddr().(*net.UDPAddr).AddrPort())
 				require.NoError(t, err)
 				defer func() { _ = sock.file.Close() }()
 				s := &session{sock: sock, apart: apart}
@@ -113,7 +113,7 @@ func TestRuns(t *testing.T) {
 func TestRunBounds(t *testing.T) {
 	c, next := collect(t, "127.0.0.1")
 	require.NoError(t, c.SetReadBuffer(4<<20))
-	sock, err := dialSocket(frame.UDP, c.LocalAddr().(*net.UDPAddr).AddrPort())
+	sock, err := dialSocket(frame.UDP, nil, c.LocalAddr().(*net.UDPAddr).AddrPort())
 	require.NoError(t, err)
 	defer func() { _ = sock.file.Close() }()
 	s := &session{sock: sock}

@@ -42,11 +42,12 @@ type datagrams struct {
 	pings    list.List // as recent, of pings
 	timer    *time.Timer
 	nextPort uint16
+	mappings mappings
 }
 
 func (d *datagrams) init(e *Engine) {
 	d.e = e
-	d.sessions = map[sessionKey]*session{}
+	d.sessions, d.mappings = map[sessionKey]*session{}, mappings{}
 	d.pingable = sync.OnceValue(canPing)
 }
 
@@ -55,6 +56,29 @@ func (d *datagrams) find(key sessionKey) *session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sessions[key]
+}
+
+// take counts a flow of one of the guest's ports. The mapping's own port belongs to
+// the goroutine of Send.
+func (d *datagrams) take(guest netip.AddrPort) *mapping {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mappings.take(guest)
+}
+
+// release ends that.
+func (d *datagrams) release(s *session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unmap(s)
+}
+
+// unmap is release with d.mu held.
+func (d *datagrams) unmap(s *session) {
+	if s.mapped != nil {
+		d.mappings.release(s.mapped)
+		s.mapped = nil
+	}
 }
 
 // listOf is the list that a session is in. Preconditions: d.mu is held.
@@ -128,6 +152,7 @@ func (d *datagrams) drop(s *session) {
 	l.Remove(s.place)
 	s.counts.open.Add(-1)
 	s.end()
+	d.unmap(s)
 }
 
 // remove is drop, from outside.

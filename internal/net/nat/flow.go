@@ -51,6 +51,7 @@ type flow struct {
 	ep      tcpip.Endpoint
 	host    hostConn
 	over    error // why it was ended; nil: it was not
+	waiting bool  // for the guest's handshake
 }
 
 func newFlow(e *Engine, c *flowCounts, asked policy.Flow) *flow {

@@ -40,6 +40,7 @@ func (e *Engine) icmp(f *link.Frame) {
 			return
 		}
 	}
+	s.reach(p.TTL)
 	head := quote(p)
 	e.pieces = append(e.pieces[:0], head[:])
 	frame.Range(f, p.Payload, p.End, func(b []byte) { e.pieces = append(e.pieces, b) })

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -253,4 +254,26 @@ func TestFailure(t *testing.T) {
 		reset, why, told := failure(&net.OpError{Op: "dial", Err: c.err})
 		assert.Equal(t, []any{c.reset, c.why, c.told}, []any{reset, why, told}, c.err)
 	}
+}
+
+// A flow that ends while the guest's handshake is under way ends at once, at whatever
+// moment: this guest answers nothing, as it has no room.
+func TestEndInHandshake(t *testing.T) {
+	r := newRig(t, withRing(0), leadTo(server(t, "tcp", echo)))
+	for i := range 300 {
+		r.send(synFrame(uint16(1000 + i)))
+		if i%3 == 0 {
+			runtime.Gosched()
+		}
+		r.e.tcp.endAll()
+	}
+	require.Eventually(t, func() bool {
+		r.e.tcp.endAll()
+		s := r.e.Stats()
+		return s.FramesFromGuest == 300 && s.TCP.Open == 0
+	}, tooLong, tick)
+	r.send(synFrame(999)) // one that netstack waits for
+	require.Eventually(t, func() bool { return r.e.Stats().TCP.Open == 1 && len(r.e.stack.RegisteredEndpoints()) > 0 }, tooLong, tick)
+	r.e.tcp.endAll()
+	require.Eventually(t, func() bool { return r.e.Stats().TCP.Open == 0 }, tooLong, tick)
 }

@@ -105,6 +105,7 @@ func (p *port) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	if len(packets) == 1 && opens(packets[0]) {
 		p.e.out.later(packets[0])
 		p.e.start("nat handshake", p.e.out.drain)
+		p.e.tcp.answered(flowOf(packets[0]))
 	} else {
 		p.e.out.packets(packets)
 	}
@@ -117,6 +118,15 @@ func (p *port) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 func opens(pkt *stack.PacketBuffer) bool {
 	h := header.TCP(pkt.TransportHeader().Slice())
 	return pkt.TransportProtocolNumber == header.TCPProtocolNumber && len(h) >= header.TCPMinimumSize && h.Flags().Contains(header.TCPFlagSyn)
+}
+
+// flowOf is the flow of a TCP packet of netstack's.
+func flowOf(pkt *stack.PacketBuffer) (id stack.TransportEndpointID) {
+	n, h := pkt.Network(), header.TCP(pkt.TransportHeader().Slice())
+	return stack.TransportEndpointID{
+		LocalAddress: n.SourceAddress(), LocalPort: h.SourcePort(),
+		RemoteAddress: n.DestinationAddress(), RemotePort: h.DestinationPort(),
+	}
 }
 
 // inject gives netstack a packet without an Ethernet header.

@@ -158,6 +158,10 @@ func (e *Engine) whole4(f *link.Frame) {
 	if isListener(p) || !e.mine(p) {
 		return
 	}
+	if p.TTL <= 1 && !e.isGateway(p.Dst) && !p.DstMAC.Group() && !isNeighbor(p) {
+		e.unreachable(exceeded, p.Src, p.Dst, p.Proto, quote(p), p.End-p.L4, 0) // RFC 1812 section 5.3.1
+		return
+	}
 	switch p.Proto {
 	case frame.TCP:
 		e.injectTCP(f)

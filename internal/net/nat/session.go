@@ -23,6 +23,7 @@ type session struct {
 	asked   policy.Flow    // guarded by datagrams.mu
 	verdict policy.Verdict // when it was opened
 	sock    *socket
+	mapped  *mapping // of UDP, outbound; guarded by datagrams.mu
 	forward *Forward // nil: outbound
 	client  netip.AddrPort
 
@@ -41,6 +42,7 @@ type session struct {
 	control []byte
 	failed  error
 	apart   bool // the kernel sends no runs on this way
+	ttl     int  // of the socket; 0: the host's
 	sending func(fd uintptr) bool
 }
 
@@ -102,8 +104,13 @@ func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
 		c.limited.Add(1)
 		return nil
 	}
-	sock, err := dialSocket(key.proto, e.dialled(s.verdict.Dst))
+	dst := e.dialled(s.verdict.Dst)
+	if key.proto == frame.UDP && dst == key.remote { // else two flows could have one destination
+		s.mapped = e.datagrams.take(key.guest)
+	}
+	sock, err := dialSocket(key.proto, s.mapped, dst)
 	if err != nil {
+		e.datagrams.release(s)
 		c.failed.Add(1)
 		e.observer.say(Event{Kind: Failed, Flow: s.asked, Verdict: s.verdict, Err: err})
 		if _, why, told := failure(err); told {
@@ -117,6 +124,7 @@ func (e *Engine) openSession(key sessionKey, q [8]byte, size int) *session {
 		sock.coalesce()
 	}
 	if !e.datagrams.add(s) {
+		e.datagrams.release(s)
 		_ = sock.file.Close()
 		return nil
 	}
@@ -178,7 +186,7 @@ func (s *session) run() {
 		}
 		incomings.Put(in)
 		for _, q := range queued {
-			s.e.unreachable(q.why, s.key.guest.Addr(), s.key.remote.Addr(), s.key.proto, s.quote(), 8, q.mtu)
+			s.lost(q)
 		}
 		if failures++; failed == nil || len(queued) > 0 {
 			failures = 0
@@ -186,8 +194,38 @@ func (s *session) run() {
 	}
 }
 
+// farTTL is what programs do not choose that look for the hops on a way.
+const farTTL = 33
+
+// reach sets how far what is sent next goes: as far as the guest has said, less the
+// hop that this is. Preconditions: nothing waits to be sent.
+func (s *session) reach(ttl uint8) {
+	want := 0
+	if ttl < farTTL {
+		want = int(ttl) - 1
+	}
+	if s.forward != nil || want == s.ttl {
+		return
+	}
+	s.ttl = want
+	_ = s.sock.raw.Control(func(fd uintptr) { setTTL(int(fd), s.sock.v6, want) })
+}
+
+// lost tells the guest of an error that came back.
+func (s *session) lost(q sentError) {
+	e, guest, remote := s.e, s.key.guest.Addr(), s.key.remote.Addr()
+	from := e.gateway(guest)
+	switch {
+	case q.why == noPort:
+		from = remote
+	case q.hop.Is4() == guest.Is4() && q.hop.IsGlobalUnicast() && !q.hop.Is4In6() && !e.cfg.Guest4.Contains(q.hop) && !e.cfg.Prefix6.Contains(q.hop):
+		from = q.hop
+	}
+	e.out.raw(e.build.icmpError(q.why, from, guest, remote, s.key.proto, s.quote(q.seq), 8, q.mtu)...)
+}
+
 // quote is the header of what the guest sent.
-func (s *session) quote() (q [8]byte) {
+func (s *session) quote(seq [2]byte) (q [8]byte) {
 	if s.key.proto == frame.UDP {
 		binary.BigEndian.PutUint16(q[0:], s.key.guest.Port())
 		binary.BigEndian.PutUint16(q[2:], s.key.remote.Port())
@@ -199,5 +237,6 @@ func (s *session) quote() (q [8]byte) {
 		q[0] = 128
 	}
 	binary.BigEndian.PutUint16(q[4:], s.key.guest.Port())
+	copy(q[6:], seq[:])
 	return q
 }

@@ -16,17 +16,27 @@ type socket struct {
 }
 
 // dialSocket opens a UDP socket, or one for pings (see ping(7)'s ICMP_PROTO sockets),
-// and connects it.
-func dialSocket(proto uint8, dst netip.AddrPort) (*socket, error) {
+// and connects it. from is the port it has; nil: any.
+func dialSocket(proto uint8, from *mapping, dst netip.AddrPort) (*socket, error) {
 	v6 := dst.Addr().Is6()
 	fd, err := openSocket(v6, proto)
 	if err != nil {
 		return nil, err
 	}
 	s := &socket{file: os.NewFile(uintptr(fd), "nat datagrams"), v6: v6}
+	if from != nil {
+		err = from.bind(fd, v6)
+	}
+	if err != nil {
+		_ = s.file.Close()
+		return nil, err
+	}
 	if err = unix.Connect(fd, sockaddr(dst)); err != nil {
 		err = os.NewSyscallError("connect", err)
 	} else {
+		if from != nil {
+			forgetStrangers(fd)
+		}
 		s.raw, err = s.file.SyscallConn()
 	}
 	if err != nil {
@@ -47,6 +57,8 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 type sentError struct {
 	why unreachable
 	mtu int
+	hop netip.Addr // who says so; invalid: this host
+	seq [2]byte    // of the ping
 }
 
 // unreachableOf says what an errno that came back for a datagram means to its sender.

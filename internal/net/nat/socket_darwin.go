@@ -37,6 +37,24 @@ const fionread = 0x4004667f
 // readable is how much a socket has to read, in bytes.
 func readable(fd int) (int, error) { return unix.IoctlGetInt(fd, fionread) }
 
+// setTTL sets how far a socket's packets go; 0: as far as others.
+func setTTL(fd int, v6 bool, ttl int) {
+	if ttl == 0 {
+		ttl = defaultTTL
+	}
+	if v6 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, ttl)
+	} else {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl)
+	}
+}
+
+// bind: Darwin lets two sockets share a port only if both say so before they are bound,
+// and then with everybody. So each flow has a port of its own.
+func (p *mapping) bind(int, bool) error { return nil }
+
+func forgetStrangers(int) {}
+
 // coalesce: Darwin hands over one datagram at a time.
 func (s *socket) coalesce() {}
 

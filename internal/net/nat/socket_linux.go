@@ -56,7 +56,7 @@ const sendsRuns = true
 // canPing asks whether the host lets us open sockets for pings
 // (/proc/sys/net/ipv4/ping_group_range).
 func canPing() bool {
-	s, err := dialSocket(frame.ICMPv4, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
+	s, err := dialSocket(frame.ICMPv4, nil, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 	if err != nil {
 		return false
 	}
@@ -70,8 +70,9 @@ const maxErrors = 16
 // errors reads the queued errors (recvmsg(2), MSG_ERRQUEUE).
 func (s *socket) errors(fd int, _ error) (out []sentError) {
 	var oob [512]byte
+	var sent [8]byte // the beginning of what it is about: of a ping its header
 	for range maxErrors {
-		_, n, _, _, err := unix.Recvmsg(fd, nil, oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		size, n, _, _, err := unix.Recvmsg(fd, sent[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		if err != nil {
 			break
 		}
@@ -81,6 +82,9 @@ func (s *socket) errors(fd int, _ error) (out []sentError) {
 		}
 		for _, m := range messages {
 			if e, ok := parseError(m.Data); ok {
+				if size == len(sent) {
+					e.seq = [2]byte(sent[6:])
+				}
 				out = append(out, e)
 			}
 		}
@@ -88,10 +92,19 @@ func (s *socket) errors(fd int, _ error) (out []sentError) {
 	return out
 }
 
-// parseError reads struct sock_extended_err (linux/errqueue.h): ee_errno, four
-// bytes, ee_info.
+// Of struct sock_extended_err (linux/errqueue.h): its length, where ee_origin is,
+// and origins.
+const (
+	extendedError = 16
+	errorOrigin   = 4 // and after it ee_type and ee_code
+	originICMP    = 2 // SO_EE_ORIGIN_ICMP
+	originICMP6   = 3 // SO_EE_ORIGIN_ICMP6
+)
+
+// parseError reads struct sock_extended_err: ee_errno, ee_origin, ee_type, ee_code
+// and a byte, ee_info and ee_data; and the address of who found the error behind it.
 func parseError(b []byte) (e sentError, ok bool) {
-	if len(b) < 16 {
+	if len(b) < extendedError {
 		return e, false
 	}
 	if e.why, ok = unreachableOf(syscall.Errno(binary.NativeEndian.Uint32(b))); !ok {
@@ -100,5 +113,34 @@ func parseError(b []byte) (e sentError, ok bool) {
 	if e.why == tooBig {
 		e.mtu = int(binary.NativeEndian.Uint32(b[8:]))
 	}
+	switch [3]byte(b[errorOrigin:]) { // with the code: TTL exceeded in transit
+	case [3]byte{originICMP, unreachable4[exceeded][0], unreachable4[exceeded][1]},
+		[3]byte{originICMP6, unreachable6[exceeded][0], unreachable6[exceeded][1]}:
+		e.why = exceeded
+	}
+	e.hop = offender(b[extendedError:])
 	return e, true
+}
+
+// offender reads a struct sockaddr_in or sockaddr_in6.
+func offender(b []byte) netip.Addr {
+	switch {
+	case len(b) >= unix.SizeofSockaddrInet4 && binary.NativeEndian.Uint16(b) == unix.AF_INET:
+		return netip.AddrFrom4([4]byte(b[4:]))
+	case len(b) >= unix.SizeofSockaddrInet6 && binary.NativeEndian.Uint16(b) == unix.AF_INET6:
+		return netip.AddrFrom16([16]byte(b[8:]))
+	}
+	return netip.Addr{}
+}
+
+// setTTL sets how far a socket's packets go; 0: as far as others.
+func setTTL(fd int, v6 bool, ttl int) {
+	if ttl == 0 {
+		ttl = -1
+	}
+	if v6 {
+		_ = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, ttl)
+	} else {
+		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TTL, ttl)
+	}
 }

@@ -54,7 +54,11 @@ func (e *Engine) udp(f *link.Frame) {
 // sendDatagrams takes what the frame holds into the burst.
 func (e *Engine) sendDatagrams(s *session, f *link.Frame) {
 	p, b := &e.packet, &e.burst
-	b.to(s)
+	if b.to(s); s.ttl != 0 || p.TTL < farTTL {
+		b.flush()
+		b.to(s)
+		s.reach(p.TTL)
+	}
 	from, size := len(b.pieces), p.End-p.Payload
 	each := size
 	if p.GSO != link.GSONone {

@@ -193,6 +193,24 @@ func TestParseError(t *testing.T) {
 		assert.Equal(t, c.ok, ok, name)
 		assert.Equal(t, c.want, got, name)
 	}
+	for _, c := range []struct {
+		origin, typ, code byte
+		from              []byte
+		want              sentError
+	}{
+		{2, 11, 0, []byte{2, 0, 0, 0, 192, 0, 2, 9, 0, 0, 0, 0, 0, 0, 0, 0}, sentError{why: exceeded, hop: netip.MustParseAddr("192.0.2.9")}},
+		{2, 11, 1, nil, sentError{why: noHost}},
+		{2, 3, 1, []byte{2, 0, 0}, sentError{why: noHost}},
+		{3, 3, 0, append([]byte{10, 0, 0, 0, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8}, make([]byte, 16)...), sentError{why: exceeded, hop: netip.MustParseAddr("2001:db8::")}},
+		{1, 11, 0, make([]byte, 16), sentError{why: noHost}},
+	} {
+		b := make([]byte, 16)
+		binary.NativeEndian.PutUint32(b, uint32(syscall.EHOSTUNREACH))
+		b[4], b[5], b[6] = c.origin, c.typ, c.code
+		got, ok := parseError(append(b, c.from...))
+		assert.True(t, ok)
+		assert.Equal(t, c.want, got)
+	}
 	_, ok := parseError(make([]byte, 15))
 	assert.False(t, ok)
 }
