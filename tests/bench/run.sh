@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh [native|net|boot...]: builds and runs the benchmarks and reports them; README.md says what they are.
-# BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15) boots a pair;
+# run.sh [native|net|boot|disk|stop...]: builds and runs the benchmarks and reports them; README.md says what they are.
+# BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15; disk 5, stop 7) machines of a pair;
 # of the network CAPSA_BENCH_NET_ROUNDS (5) of CAPSA_BENCH_NET_MS (400) for each test and peer.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,7 +9,7 @@ cd "$root"
 build=$(cd "${BUILD:-build}" && pwd)
 out=$build/bench
 mkdir -p "$out"
-[ $# -gt 0 ] || set -- native net boot
+[ $# -gt 0 ] || set -- native net boot disk stop
 
 compile() {
 	name=$1
@@ -20,13 +20,18 @@ compile native "$here/native.c" "$here/floor.c"
 compile load "$here/load.c"
 compile boot "$here/boot.c"
 compile once "$here/once.c"
+compile disk "$here/disk.c"
+compile stop "$here/stop.c"
 compile calls.so -shared -fPIC "$here/calls.c"
-gcc -std=c11 -O2 -static -s -o "$out/init" "$here/init.c"
+for init in init diskload; do
+	gcc -std=c11 -O2 -Wall -Wextra -Werror -static -s -o "$out/$init" "$here/$init.c"
+done
 gcc -c -o "$out/first.o" "$here/first.S"
 ld -n -static -Ttext=0x1000000 -o "$out/first" "$out/first.o"
 go build -buildmode=c-shared -o "$out/noop.so" ./tests/bench/noop
 go build -o "$out/report" ./tests/bench/report
 CGO_ENABLED=0 go run ./guest/cmd/mkinitrd -o "$out/initrd.cpio" -file "init=$out/init"
+CGO_ENABLED=0 go run ./guest/cmd/mkinitrd -o "$out/disk.cpio" -file "init=$out/diskload"
 
 : >"$out/samples.jsonl"
 for part; do
@@ -54,6 +59,17 @@ for part; do
 	boot)
 		echo "bench: booting Linux on: $(tests/lab/lab-run --where)" >&2
 		tests/lab/lab-run "$here/lab.sh" "$build" "${CAPSA_BENCH_ROUNDS:-15}" >>"$out/samples.jsonl"
+		;;
+	disk)
+		# Data that nothing can leave out, in both formats.
+		head -c $((96 << 20)) /dev/urandom >"$out/disk.raw"
+		qemu-img convert -f raw -O qcow2 "$out/disk.raw" "$out/disk.qcow2"
+		echo "bench: disks on: $(tests/lab/lab-run --where)" >&2
+		tests/lab/lab-run "$here/disk.sh" "$build" "${CAPSA_BENCH_ROUNDS:-5}" >>"$out/samples.jsonl"
+		;;
+	stop)
+		echo "bench: stopping Linux on: $(tests/lab/lab-run --where)" >&2
+		tests/lab/lab-run "$here/stop.sh" "$build" "${CAPSA_BENCH_ROUNDS:-7}" >>"$out/samples.jsonl"
 		;;
 	*)
 		echo "bench: no part named $part" >&2
