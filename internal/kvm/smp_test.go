@@ -3,6 +3,7 @@
 package kvm
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,21 +42,27 @@ func smpConfig(t *testing.T, a *asm, cpus int) vm.Config {
 }
 
 func TestApplicationProcessorsStart(t *testing.T) {
-	const cpus = 3
-	ports := probe{seen: make(chan access, 16)}
-	m := bareCfg(t, smpConfig(t, startOthers(cpus-1).forever(), cpus), func(m *machine) {
+	for _, cpus := range []int{3, 64} {
+		t.Run(fmt.Sprint(cpus), func(t *testing.T) { testStart(t, cpus) })
+	}
+}
+
+func testStart(t *testing.T, cpus int) {
+	ports := probe{seen: make(chan access, 2*cpus)}
+	m := bareCfg(t, smpConfig(t, startOthers(uint32(cpus-1)).forever(), cpus), func(m *machine) {
 		withProbes(t, &ports, &probe{})(m)
 		require.NoError(t, m.mem.WriteAt(trampolineCode, trampoline))
 	}, vm.Host{})
 	require.NoError(t, m.Start())
-	ids := map[string]bool{}
-	for range cpus - 1 {
+	ids, want := map[string]bool{}, map[string]bool{}
+	for id := range cpus - 1 {
+		want[string([]byte{byte(id + 1)})] = true
 		a := <-ports.seen
 		require.Equal(t, uint64(1), a.off)
 		ids[a.data] = true
 	}
-	require.Equal(t, map[string]bool{"\x01": true, "\x02": true}, ids, "each by its own APIC id")
-	// One spins with interrupts off, two halt with interrupts off.
+	require.Equal(t, want, ids, "each by its own APIC id")
+	// One spins with interrupts off, the others halt with interrupts off.
 	require.NoError(t, m.Pause())
 	require.NoError(t, m.Resume())
 	require.NoError(t, m.Kill(vm.CauseKilled))

@@ -36,6 +36,45 @@ BOOT(stock, 2, 6144)
 BOOT(vmlinux, 2, 512)
 BOOT(large, 1, 512)
 
+/* The list of processors in a file of /sys/devices/system/cpu. */
+static void check_list(guest *g, const char *name, const char *want) {
+    char command[128];
+
+    snprintf(command, sizeof command, "cat /sys/devices/system/cpu/%s", name);
+    const char *text = must(g, command);
+    CHECK(!strcmp(text, want), "%s processors are %s, not %s", name, text, want);
+}
+
+/* 64 processors are there, in one package, and start, first or last. The emulated machine has two of its own; all 64 at
+ * once would only wait for each other. */
+TEST(boot, many_cpus, 120) {
+    capsa_builder *b = builder_for(ours);
+    const int late[] = {4, 31, 62, 63};
+    char command[512];
+
+    OK(capsa_builder_set_cpus(b, 64, &err));
+    OK(capsa_builder_set_memory_mib(b, 512, &err));
+    OK(capsa_builder_cmdline_arg(b, "maxcpus=4", &err));
+    guest g = boot(b);
+    check_list(&g, "possible", "0-63");
+    check_list(&g, "present", "0-63");
+    check_list(&g, "online", "0-3");
+    for (size_t i = 0; i < sizeof late / sizeof *late; i++) {
+        int cpu = late[i];
+        snprintf(command, sizeof command,
+                 "(cd /sys/devices/system/cpu/cpu%d && echo 1 >online && cat topology/physical_package_id"
+                 " topology/core_id topology/thread_siblings_list | tr '\\n' ' ' && taskset -c %d true)",
+                 cpu, cpu);
+        const char *text = must(&g, command);
+        snprintf(command, sizeof command, "0 %d %d", cpu, cpu);
+        CHECK(!strncmp(text, command, strlen(command)), "processor %d is \"%s\", not \"%s\"", cpu, text, command);
+    }
+    check_list(&g, "online", "0-4,31,62-63");
+    OK(capsa_vm_kill(g.vm, &err));
+    ended(&g, CAPSA_CAUSE_KILLED);
+    discard(&g);
+}
+
 static void without_acpi(uint32_t cpus) {
     capsa_builder *b = builder_for(ours);
     const char *text;
