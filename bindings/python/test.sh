@@ -21,8 +21,9 @@ unset CAPSA_LIBRARY PYTHONPATH
 tests/abi/guest/build.sh "$CAPSA_TEST_GUEST"
 cd "$here"
 "$python" -m flake8 --max-line-length 120 --exclude _bindings.py src tests backend tools \
-    ../../examples/python ../../tests/bench
-for each in "-p capsa" tests backend tools ../../examples/python ../../tests/bench/python.py; do
+    ../../examples/python ../../tests/bench ../../tests/polyglot
+for each in "-p capsa" tests backend tools ../../examples/python ../../tests/bench/python.py \
+    ../../tests/polyglot/run.py "../../tests/polyglot/python/blocking.py ../../tests/polyglot/python/aio.py"; do
     # shellcheck disable=SC2086 # two words
     "$python" -m mypy --strict --no-error-summary --cache-dir "$work/mypy" $each
 done

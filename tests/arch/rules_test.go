@@ -37,6 +37,7 @@ var rules = []rule{
 	}, alone: true},
 	{folder: "internal/cli/terminal", own: []string{"internal/vm", "internal/safe"}, third: []string{sys, "golang.org/x/term"}, alone: true},
 	{folder: "examples/go", own: []string{"capsa"}},
+	{folder: "tests/polyglot/go", own: []string{"capsa"}},
 	{folder: "cmd/capsa-vzd", own: []string{"internal/vzd", "internal/kvm.", "internal/vz.", "internal/vz/framework"}},
 
 	// The contract between product and backends: the standard library alone.

@@ -6,14 +6,15 @@
             async for line in console.lines():
                 ...
 
-Waits stand on descriptors that the event loop polls. The few calls that have none (start, stop, run, connect) wait on a
-thread of their own. Cancelling a task ends its wait at once, and loses nothing: what expect() and read() had not
-returned is there for the next call. Time limits are those of asyncio: ``asyncio.wait_for``, ``asyncio.timeout``.
+Waits stand on descriptors that the event loop polls. The few calls that have none (start, stop, run, connect, those
+of the network) wait on a thread of their own. Cancelling a task ends its wait at once, and loses nothing: what
+expect() and read() had not returned is there for the next call. Time limits are those of asyncio:
+``asyncio.wait_for``, ``asyncio.timeout``.
 """
 from __future__ import annotations
 
 from .console import Console
-from .vm import VM, Boot, Events, boot
+from .vm import VM, Boot, Events, boot, build, open_forward
 from .vsock import VsockListener
 
-__all__ = ["VM", "Boot", "Console", "Events", "VsockListener", "boot"]
+__all__ = ["VM", "Boot", "Console", "Events", "VsockListener", "boot", "build", "open_forward"]

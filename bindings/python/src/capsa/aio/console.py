@@ -70,6 +70,10 @@ class Console:
         """Types Ctrl-D, the end of input."""
         await self.write(b"\x04")
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Tells the guest the size of the terminal."""
+        self.sync.resize(columns, rows)
+
     async def read_all(self) -> bytes:
         """Reads to the end of the console, which is that of the machine."""
         return b"".join([piece async for piece in self])

@@ -6,14 +6,15 @@ import contextlib
 import os
 import socket
 import weakref
-from typing import Any, Dict, Generator, Optional, Tuple, Union
+from typing import Any, Dict, Generator, List, Optional, Tuple, Union
 
 from .. import vm as sync
 from .._ffi import Path
 from .._wait import Cancel
 from ..builder import Builder
-from ..enums import Stage, State
-from ..errors import CallTimeoutError, ClosedError
+from ..enums import ForwardProtocol, Stage, State
+from ..errors import CallTimeoutError, CapsaError, ClosedError
+from ..network import Forward, OpenForward, Policy
 from ..records import Event, ExitInfo, Stats, StopOutcome
 from ..vsock import VsockStream
 from ._wait import in_thread, readable
@@ -115,6 +116,10 @@ class VM:
         """The whole record of an ended machine."""
         return self.sync.exit_record()
 
+    def boot_log(self) -> bytes:
+        """What the guest wrote to its first serial port; the last 64 KiB."""
+        return self.sync.boot_log()
+
     def console(self) -> Console:
         """A new reader and writer of the console."""
         return Console(self)
@@ -141,6 +146,36 @@ class VM:
         """Listens at a port of the host for the guest's connections."""
         return VsockListener(self.sync.vsock_listen(port, backlog, seqpacket=seqpacket))
 
+    # ---- Network
+
+    async def add_forward(self, forward: Union[Forward, int], **options: Any) -> OpenForward:
+        """Opens one more port of the guest to the host's side; see capsa.VM.add_forward. open_forward() connects to it.
+
+        Cancelled, it opens none.
+        """
+
+        def undo(opened: OpenForward) -> None:
+            with contextlib.suppress(CapsaError):  # the machine has ended, and its ports with it
+                self.sync.remove_forward(opened)
+
+        return await in_thread(lambda _: self.sync.add_forward(forward, **options), undo)
+
+    async def remove_forward(self, forward: Union[OpenForward, int]) -> None:
+        """Closes a forwarded port. TCP connections that are established go on."""
+        await in_thread(lambda _: self.sync.remove_forward(forward))
+
+    async def forwards(self) -> List[OpenForward]:
+        """The forwarded ports, those of the builder first."""
+        return await in_thread(lambda _: self.sync.forwards())
+
+    async def set_policy(self, policy: Optional[Policy]) -> None:
+        """Puts another policy in force, at once: flows that it does not allow end. events() tells what it refuses."""
+        await in_thread(lambda _: self.sync.set_policy(policy))
+
+    async def set_link(self, up: bool) -> None:
+        """Plugs the guest's cable in, or pulls it out."""
+        await in_thread(lambda _: self.sync.set_link(up))
+
     async def close(self) -> None:
         """Ends and frees the machine; also when the task is cancelled meanwhile."""
         await in_thread(lambda _: self.sync.close())
@@ -155,6 +190,20 @@ class VM:
         return f"<aio {self.sync!r}>"
 
 
+async def open_forward(forward: OpenForward) -> Tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connects to a forwarded TCP port, as asyncio.open_connection does to one of a host."""
+    if forward.protocol != ForwardProtocol.TCP:
+        raise ValueError("a forwarded port that speaks UDP has no streams: loop.create_datagram_endpoint()")
+    if forward.path is not None:
+        return await asyncio.open_unix_connection(forward.path)
+    return await asyncio.open_connection(forward.host, forward.host_port)
+
+
+async def build(builder: Builder) -> VM:
+    """Makes the machine that a builder describes; nothing runs yet."""
+    return VM(await in_thread(lambda _: builder.build(), sync.VM.close))
+
+
 class Boot:
     """What boot() gives: await it, or enter it with ``async with``."""
 
@@ -164,7 +213,7 @@ class Boot:
 
     async def _boot(self) -> VM:
         with self._builder:
-            built = VM(await in_thread(lambda _: self._builder.build(), sync.VM.close))
+            built = await build(self._builder)
         try:
             return await built.start()
         except BaseException:
