@@ -26,6 +26,7 @@ include tests/posix/posix.mk
 include bindings/node/node.mk
 include tests/polyglot/polyglot.mk
 include scripts/dist/dist.mk
+include docs/docs.mk
 
 build: setup $(BUILD)/libcapsa.so $(BUILD)/capsa-vzd $(BUILD)/capsa ## libcapsa.so, capsa-vzd, capsa, header and pkg-config file in build/
 
@@ -47,7 +48,7 @@ race: setup ## the same with the race detector
 demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
 	BUILD=$(BUILD) scripts/demo.sh
 
-test: check unit posix abi python-test node-test faults e2e e2e-isolated abi-linux polyglot ## everything; CI runs this
+test: check unit posix abi python-test node-test faults e2e e2e-isolated abi-linux polyglot docs docs-test dist-check ## everything; CI runs this
 
 clean: ## removes build/
 	rm -rf $(BUILD)

@@ -60,5 +60,5 @@ record-abi: $(BUILD)/libcapsa.so ## records symbols and ABI after an intended ad
 abi: $(BUILD)/libcapsa.so check-abi ## clients of the library in C, C++ and Rust
 	BUILD=$(BUILD) tests/abi/run.sh
 
-abi-linux: abi node guest polyglot-build ## examples and scenarios in every language boot Linux, in the lab where the host's KVM cannot
+abi-linux: abi node guest polyglot-build docs-test ## examples and scenarios in every language boot Linux, in the lab where the host's KVM cannot
 	BUILD=$(BUILD) tests/lab/lab-run tests/abi/linux.sh

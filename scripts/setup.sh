@@ -12,6 +12,7 @@ kernel='linux-source-6.1 flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd b
 lab='qemu-system-x86 qemu-utils'
 rootfs='mmdebstrap e2fsprogs'
 bench='iproute2 passt slirp4netns'
+docs='doxygen'
 
 # Node from elsewhere will do, when it has come with its headers.
 node=
@@ -22,6 +23,7 @@ elif [ ! -f "$(dirname "$(readlink -f "$(command -v node)")")/../include/node/no
 fi
 
 packages="$build $check $clients $python $kernel $lab $rootfs $bench $node"
+packages="$build $check $clients $python $kernel $lab $rootfs $docs $node"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"

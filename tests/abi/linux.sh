@@ -1,7 +1,7 @@
 #!/bin/sh
 # Boots Linux with the example of every language that run.sh has built: it prints what a command in the guest printed and
-# ends with that command's exit status. Then the polyglot suite's scenarios with a Linux guest (tests/polyglot). Runs where
-# KVM runs Linux: on such a host, or in the lab.
+# ends with that command's exit status. Then the polyglot suite's scenarios with a Linux guest (tests/polyglot), and the
+# examples of the guides (docs). Runs where KVM runs Linux: on such a host, or in the lab.
 #
 #   BUILD                build directory (default build)
 #   CAPSA_TEST_KERNEL    a kernel, default BUILD/guest/bzImage, and
@@ -47,5 +47,8 @@ done
 if [ -d "$build/polyglot" ]; then
     export CAPSA_TEST_KERNEL="$kernel" CAPSA_TEST_INITRD="$initrd"
     BUILD=$build tests/polyglot/polyglot.sh tests/polyglot/linux.toml || failed=yes
+fi
+if [ -d "$build/docs/examples" ]; then
+    BUILD=$build docs/examples.py linux || failed=yes
 fi
 [ -z "$failed" ]

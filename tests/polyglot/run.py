@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """run.py FILE... --language NAME=COMMAND...: runs scenarios through the interpreters of several languages.
 
-Prints a table, rows by languages; the last line counts its cells. README.md has the form of scenarios and interpreters.
+Prints what is wrong as it comes, and a table, rows by languages; the last line counts its cells. README.md has the form
+of scenarios and interpreters.
 """
 from __future__ import annotations
 
@@ -118,19 +119,33 @@ class Greeter:
                 client.sendall(b"hello from the host\n")
 
 
-def interpret(command: str, rows: List[Row], limit: float) -> Tuple[List[str], str]:
-    """What an interpreter answers to all steps, and what else there is to say about it."""
-    script = "".join(step.script + "\n" for row in rows for step in row.steps)
-    process = subprocess.Popen(
-        shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        out, err = process.communicate(script, timeout=limit)
-        end = f"status {process.returncode}" if process.returncode else ""
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        end = f"no end within {limit:.0f} s"
-    return out.splitlines(), "\n".join(filter(None, [end, err.strip()]))
+def interpret(command: str, rows: List[Row], limit: float, slow: float) -> Tuple[List[str], str]:
+    """What an interpreter answers to all steps, and what else there is to say about it; says what takes long."""
+    steps = [step for row in rows for step in row.steps]
+    with tempfile.TemporaryFile("w+") as script, tempfile.TemporaryFile("w+") as errors:
+        script.write("".join(step.script + "\n" for step in steps))
+        script.seek(0)
+        process = subprocess.Popen(
+            shlex.split(command), stdin=script, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="ascii")
+        assert process.stdout is not None
+        killer = threading.Timer(limit, process.kill)
+        killer.start()
+        answers: List[str] = []
+        begin = now = time.monotonic()
+        for line in process.stdout:
+            answers.append(line.rstrip("\n"))
+            took, now = time.monotonic() - now, time.monotonic()
+            if took > slow and len(answers) <= len(steps):
+                print(f"polyglot: {took:.1f} s for {steps[len(answers) - 1].line}", flush=True)
+        process.stdout.close()
+        status = process.wait()
+        killer.cancel()
+        errors.seek(0)
+        said = errors.read().strip()
+    if not status:
+        return answers, ""
+    end = f"no end within {limit:.0f} s" if now - begin >= limit or not killer.is_alive() and status == -9 else ""
+    return answers, "\n".join(filter(None, [end or f"status {status}", said]))
 
 
 def judge(language: str, rows: List[Row], answers: List[str], ended: str) -> None:
@@ -162,7 +177,7 @@ def table(rows: List[Row], languages: List[str]) -> str:
     return "\n".join(lines)
 
 
-def run(files: List[str], languages: Dict[str, str], only: Optional[str], limit: float) -> List[Row]:
+def run(files: List[str], languages: Dict[str, str], only: Optional[str], limit: float, slow: float) -> List[Row]:
     """Everything, by row."""
     greeter = Greeter()
     all_rows: Dict[str, Row] = {}
@@ -178,8 +193,11 @@ def run(files: List[str], languages: Dict[str, str], only: Optional[str], limit:
                 }
                 rows = [row for row in load(path, names) if only is None or re.search(only, row.name)]
                 begin = time.monotonic()
-                judge(language, rows, *interpret(command, rows, limit))
+                judge(language, rows, *interpret(command, rows, limit, slow))
                 print(f"polyglot: {os.path.basename(path)} in {language}: {time.monotonic() - begin:.1f} s", flush=True)
+            for row in rows:
+                for complaint in row.complaints[language]:
+                    print(f"{row.name}, {language}: {complaint}", flush=True)
             for row in rows:
                 all_rows.setdefault(row.name, row).complaints.update(row.complaints)
     return list(all_rows.values())
@@ -192,17 +210,14 @@ def main() -> int:
     parser.add_argument("--language", action="append", required=True, metavar="NAME=COMMAND", help="an interpreter")
     parser.add_argument("--only", metavar="REGEX", help="rows whose name has a match")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for one file in one language")
+    parser.add_argument("--slow", type=float, default=10, metavar="SECONDS", help="steps that take longer are told")
     a = parser.parse_args()
     languages = dict(pair.split("=", 1) for pair in a.language)
-    rows = run(a.files, languages, a.only, a.limit)
+    rows = run(a.files, languages, a.only, a.limit, a.slow)
     if not rows:
         print("polyglot: there is no such row")
         return 2
     print(table(rows, list(languages)))
-    for row in rows:
-        for language, complaints in row.complaints.items():
-            for complaint in complaints:
-                print(f"{row.name}, {language}: {complaint}")
     failed = sum(bool(complaints) for row in rows for complaints in row.complaints.values())
     print(f"polyglot: {sum(len(row.complaints) for row in rows) - failed} passed, {failed} failed")
     return 1 if failed else 0
