@@ -9,6 +9,12 @@ CAPSA_CMAKE    := $(BUILD)/capsa-config.cmake $(BUILD)/capsa-config-version.cmak
 # The version script and the soname are not among the flags that cgo lets source files set.
 CAPSA_EXTLDFLAGS := -Wl,-soname,$(CAPSA_SONAME) -Wl,--version-script=$(CURDIR)/libcapsa/capsa.map \
 	-Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro
+# Go's build ID depends on where the version script is. A release has none: then the linker makes one of the contents, and
+# go build links each time, since it cannot tell whether it has to.
+ifdef CAPSA_RELEASE
+CAPSA_EXTLDFLAGS += -Wl,--build-id=sha1
+CAPSA_LDFLAGS := -buildid= -B none
+endif
 
 .PHONY: FORCE install check-abi record-abi abi abi-linux
 
@@ -17,7 +23,7 @@ FORCE:
 # With debugging information: abidw reads the C types from it. Whether anything is to be done is go build's business.
 $(CAPSA_OBJ): FORCE $(AGENT)
 	@mkdir -p $(@D)
-	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -ldflags="-extldflags '$(CAPSA_EXTLDFLAGS)'" -o $@ ./libcapsa
+	CGO_ENABLED=1 $(GO) build -buildmode=c-shared -trimpath -ldflags="$(CAPSA_LDFLAGS) -extldflags '$(CAPSA_EXTLDFLAGS)'" -o $@ ./libcapsa
 
 $(BUILD)/$(CAPSA_REAL): $(CAPSA_OBJ)
 	strip --strip-unneeded -o $@.new $< && mv $@.new $@ # whole: programs may have the old one mapped

@@ -47,4 +47,4 @@ fi
 
 # Within the package's folder "capsa" is the package itself.
 cp node/node.mjs "$build/node/package/polyglot.mjs"
-script node "node $build/node/package/polyglot.mjs"
+script node "node --expose-gc $build/node/package/polyglot.mjs"

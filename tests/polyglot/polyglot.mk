@@ -7,6 +7,6 @@ polyglot-build: node $(NODE_DIR)/guest.elf # interpreters over an installed tree
 	$(MAKE) -s install DESTDIR= PREFIX=$(abspath $(POLYGLOT_PREFIX))
 	BUILD=$(BUILD) tests/polyglot/build.sh $(POLYGLOT_PREFIX)
 
-polyglot: polyglot-build ## the same scenarios in C, C++, Rust, Go, Python, asyncio and JavaScript, with bare guests
+polyglot: polyglot-build ## the same scenarios in C, C++, Rust, Go, Python, asyncio and JavaScript, with bare guests; leaks
 	BUILD=$(BUILD) tests/polyglot/plant.sh
-	BUILD=$(BUILD) tests/polyglot/polyglot.sh tests/polyglot/bare.toml
+	BUILD=$(BUILD) tests/polyglot/polyglot.sh tests/polyglot/bare.toml tests/polyglot/leaks.toml

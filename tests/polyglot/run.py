@@ -7,6 +7,7 @@ of scenarios and interpreters.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -24,6 +25,10 @@ from urllib.parse import quote, unquote
 # Words that wait, which get a time unless they have one; in milliseconds.
 WAITS = {"wait", "stop", "expect", "run", "dial", "accept", "many"}
 PATIENCE = "120000"
+
+# What a process may have more of after a thousand machines than before, in a measure: a leak of 8 KiB for each shows.
+MORE_THREADS = 4
+MORE_KIB = 8192
 
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"'}
 
@@ -119,33 +124,112 @@ class Greeter:
                 client.sendall(b"hello from the host\n")
 
 
+class Process:
+    """An interpreter at work."""
+
+    def __init__(self, command: str, limit: float) -> None:
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            encoding="ascii")
+        self._late = False
+        self._limit = limit
+        self._killer = threading.Timer(limit, self._kill)
+        self._killer.start()
+        self._before: Optional[Use] = None
+
+    def _kill(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def answer(self, step: Step) -> Optional[str]:
+        """What it says to a step; None when it has ended."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        if step.script == "measure":
+            return self._measure()
+        try:
+            self._process.stdin.write(step.script + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        return self._process.stdout.readline().rstrip("\n") or None
+
+    def _measure(self) -> Optional[str]:
+        """How its use of the system has grown since the last time; "steady" when it has not."""
+        before, tries = self._before, 0
+        while True:
+            try:
+                self._before = Use.of(self._process.pid)
+            except OSError:
+                return None
+            growth = self._before.growth(before) if before else ""
+            if not growth or tries == 20:
+                return "ok " + quote(growth or "steady", safe="")
+            tries += 1
+            time.sleep(0.1)  # threads end a moment after what they did
+
+    def end(self) -> str:
+        """Lets it end; what there is to say about that."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        status = self._process.wait()
+        self._killer.cancel()
+        with self._errors as errors:
+            errors.seek(0)
+            said = errors.read().strip()
+        if not status:
+            return ""
+        end = f"no end within {self._limit:.0f} s" if self._late else f"status {status}"
+        return "\n".join(filter(None, [end, said]))
+
+
+@dataclass
+class Use:
+    """What a process uses of the system."""
+
+    descriptors: int
+    threads: int
+    anonymous: int
+    shared: int
+
+    @classmethod
+    def of(cls, process: int) -> Use:
+        """Now. Memory is in KiB."""
+        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
+            status = dict(line.split(":", 1) for line in file)
+        return cls(
+            len(os.listdir(f"/proc/{process}/fd")), int(status["Threads"]), int(status["RssAnon"].split()[0]),
+            int(status["RssShmem"].split()[0]))
+
+    def growth(self, before: Use) -> str:
+        """In words; "" when there is none: thread pools and heaps breathe, descriptors and guests' memory do not."""
+        grown = []
+        if self.descriptors > before.descriptors:
+            grown.append(f"{before.descriptors} descriptors became {self.descriptors}")
+        if self.threads > before.threads + MORE_THREADS:
+            grown.append(f"{before.threads} threads became {self.threads}")
+        if self.anonymous > before.anonymous + MORE_KIB:
+            grown.append(f"{before.anonymous} KiB of memory became {self.anonymous}")
+        if self.shared > before.shared:
+            grown.append(f"{before.shared} KiB of guests' memory became {self.shared}")
+        return ", ".join(grown)
+
+
 def interpret(command: str, rows: List[Row], limit: float, slow: float) -> Tuple[List[str], str]:
     """What an interpreter answers to all steps, and what else there is to say about it; says what takes long."""
-    steps = [step for row in rows for step in row.steps]
-    with tempfile.TemporaryFile("w+") as script, tempfile.TemporaryFile("w+") as errors:
-        script.write("".join(step.script + "\n" for step in steps))
-        script.seek(0)
-        process = subprocess.Popen(
-            shlex.split(command), stdin=script, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="ascii")
-        assert process.stdout is not None
-        killer = threading.Timer(limit, process.kill)
-        killer.start()
-        answers: List[str] = []
-        begin = now = time.monotonic()
-        for line in process.stdout:
-            answers.append(line.rstrip("\n"))
-            took, now = time.monotonic() - now, time.monotonic()
-            if took > slow and len(answers) <= len(steps):
-                print(f"polyglot: {took:.1f} s for {steps[len(answers) - 1].line}", flush=True)
-        process.stdout.close()
-        status = process.wait()
-        killer.cancel()
-        errors.seek(0)
-        said = errors.read().strip()
-    if not status:
-        return answers, ""
-    end = f"no end within {limit:.0f} s" if now - begin >= limit or not killer.is_alive() and status == -9 else ""
-    return answers, "\n".join(filter(None, [end or f"status {status}", said]))
+    process = Process(command, limit)
+    answers: List[str] = []
+    for step in (step for row in rows for step in row.steps):
+        begin = time.monotonic()
+        answer = process.answer(step)
+        if answer is None:
+            break
+        answers.append(answer)
+        if time.monotonic() - begin > slow:
+            print(f"polyglot: {time.monotonic() - begin:.1f} s for {step.line}", flush=True)
+    return answers, process.end()
 
 
 def judge(language: str, rows: List[Row], answers: List[str], ended: str) -> None:

@@ -202,6 +202,19 @@ static capsa_status many(struct answer *a) {
     return status;
 }
 
+/* Machines are made and dropped, one after the other. */
+static capsa_status churn(struct answer *a) {
+    capsa_status status = CAPSA_OK;
+
+    for (int64_t n = number("count"); n > 0 && status == CAPSA_OK; n--) {
+        capsa_vm *made = NULL;
+        status = capsa_builder_build(builder, &made, &a->error);
+        if (status == CAPSA_OK && given("started")) status = capsa_vm_start(made, -1, NULL, &a->error);
+        capsa_vm_free(made);
+    }
+    return status;
+}
+
 static capsa_status boot_log(struct answer *a) {
     capsa_output *output = NULL;
     capsa_status status = capsa_vm_boot_log(vm(), &output, &a->error);
@@ -256,9 +269,29 @@ static capsa_status policy(struct answer *a) {
 static capsa_status link_up(struct answer *a) { return capsa_vm_set_link(vm(), (int)number("up"), &a->error); }
 
 const struct word machine_words[] = {
-    {"clear", clear},   {"version", version},     {"has", has},      {"set", set},           {"json", json},
-    {"build", build},   {"from_json", from_json}, {"start", start},  {"kill", kill_now},     {"pause", pause_it},
-    {"resume", resume}, {"close", close_it},      {"state", state},  {"wait", wait_end},     {"stop", stop},
-    {"many", many},     {"cancelled", cancelled}, {"stats", stats},  {"boot_log", boot_log}, {"events", events_of},
-    {"policy", policy}, {"watch", watch},         {"link", link_up}, {NULL, NULL},
+    {"clear", clear},
+    {"version", version},
+    {"has", has},
+    {"set", set},
+    {"json", json},
+    {"build", build},
+    {"from_json", from_json},
+    {"start", start},
+    {"kill", kill_now},
+    {"pause", pause_it},
+    {"resume", resume},
+    {"close", close_it},
+    {"state", state},
+    {"wait", wait_end},
+    {"stop", stop},
+    {"many", many},
+    {"churn", churn},
+    {"cancelled", cancelled},
+    {"stats", stats},
+    {"boot_log", boot_log},
+    {"events", events_of},
+    {"policy", policy},
+    {"watch", watch},
+    {"link", link_up},
+    {NULL, NULL},
 };

@@ -171,6 +171,14 @@ std::string many(const Arguments &a) {
     return all;
 }
 
+// Machines are made and dropped, one after the other.
+void churn(const Arguments &a) {
+    for (auto n = number(a, "count"); n > 0; n--) {
+        auto made = make<VM>(capsa_builder_build, builder.get());
+        if (given(a, "started")) call(capsa_vm_start, made.get(), -1, nullptr);
+    }
+}
+
 std::string events_of(capsa_vm *of) {
     std::set<std::string> seen;
     for (;;) {
@@ -314,6 +322,7 @@ const std::map<std::string, std::function<std::string(const Arguments &)>> words
     {"watch", nothing([](auto &a) { watched[text(a, "as")] = vm(a); })},
     {"events", [](auto &a) { return events_of(watched.at(text(a, "of"))); }},
     {"many", many},
+    {"churn", nothing(churn)},
     {"console", nothing([](auto &a) { consoles[text(a, "as")] = make<Console>(capsa_vm_console, vm(a)); })},
     {"expect", expect},
     {"run", run},

@@ -186,6 +186,8 @@ func (i *interpreter) step(word string, a arguments) (string, error) {
 		i.watched[a["as"]] = m
 	case "events":
 		return eventsOf(i.watched[a["of"]])
+	case "churn":
+		return "", i.churn(a)
 	case "many":
 		return i.many(a)
 	case "policy":
@@ -247,6 +249,23 @@ func eventsOf(m *capsa.VM) (string, error) {
 	}
 	slices.Sort(names)
 	return strings.Join(names, " "), nil
+}
+
+// churn makes machines and drops them, one after the other.
+func (i *interpreter) churn(a arguments) error {
+	for range a.number("count") {
+		m, err := i.builder.Build()
+		if err != nil {
+			return err
+		}
+		if _, ok := a["started"]; ok {
+			err = m.Start(context.Background())
+		}
+		if err := errors.Join(err, m.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // many runs machines of one description at once.

@@ -91,6 +91,15 @@ const words = {
     };
     return (await Promise.all(Array.from({ length: Number(count) }, life))).join(' ');
   },
+  async churn({ count, started }) {
+    for (let n = 0; n < Number(count); n++) {
+      const vm = await builder.build();
+      if (started) await vm.start();
+      if (n % 2) await vm.close(); // the others are forgotten
+      if (n % 20 === 19) await collected();
+    }
+    await collected();
+  },
   console: ({ vm, as }) => void made.set(as, get(vm).openConsole()),
   async expect({ of, literal, regex, ms }) {
     const patterns = [];
@@ -151,6 +160,14 @@ const words = {
   link: ({ vm, up }) => get(vm).network.setLink(up === '1'),
   file: ({ path }) => fs.readFileSync(path, 'utf8'),
 };
+
+/** Lets the collector find what is dropped, and finalizers run. */
+async function collected() {
+  for (let n = 0; n < 4; n++) {
+    globalThis.gc();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
 
 /** What a step of this interpreter's own making failed with. */
 class Failure {

@@ -109,6 +109,15 @@ class Interpreter:
 
         return " ".join(await within(a, asyncio.gather(*(life() for _ in range(int(a["count"]))))))
 
+    async def churn(self, a: Dict[str, str]) -> None:
+        for n in range(int(a["count"])):
+            vm = await capsa.aio.build(self.builder)
+            if "started" in a:
+                await vm.start()
+            if n % 2:  # the others are forgotten
+                await vm.close()
+            del vm
+
     async def console(self, a: Dict[str, str]) -> None:
         self.made[a["as"]] = self.made[a["vm"]].console()
 

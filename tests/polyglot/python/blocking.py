@@ -154,6 +154,15 @@ class Interpreter:
         with ThreadPoolExecutor(int(a["count"])) as pool:
             return " ".join(pool.map(life, range(int(a["count"]))))
 
+    def churn(self, a: Dict[str, str]) -> None:
+        for n in range(int(a["count"])):
+            vm = self.builder.build()
+            if "started" in a:
+                vm.start()
+            if n % 2:  # the others are forgotten
+                vm.close()
+            del vm
+
     def console(self, a: Dict[str, str]) -> None:
         self.made[a["as"]] = self.made[a["vm"]].console()
 

@@ -115,6 +115,7 @@ impl Interpreter {
                 Ok(done())
             }
             "many" => self.many(a),
+            "churn" => self.churn(a).map(|()| done()),
             "events" => self.watched.remove(a.text("of")).into_iter().flatten().map(|e| e.map(|e| name_of(e.kind)))
                 .collect::<Result<BTreeSet<_>>>().map(|names| names.into_iter().collect::<Vec<_>>().join(" ")),
             "file" => Ok(std::fs::read_to_string(a.text("path")).expect("a file")),
@@ -135,6 +136,17 @@ impl Interpreter {
         self.consoles.clear();
         self.vms.drain().for_each(|(_, vm)| Self::free(vm));
         self.builder = Builder::new()?;
+        Ok(())
+    }
+
+    /// Makes machines and drops them, one after the other.
+    fn churn(&self, a: &Arguments) -> Result<()> {
+        for _ in 0..a.number::<u32>("count") {
+            let vm = self.builder.build()?;
+            if a.get("started").is_some() {
+                vm.start(Wait::FOREVER)?;
+            }
+        }
         Ok(())
     }
 
