@@ -22,8 +22,7 @@ elif [ ! -f "$(dirname "$(readlink -f "$(command -v node)")")/../include/node/no
 	node=libnode-dev
 fi
 
-packages="$build $check $clients $python $kernel $lab $rootfs $bench $node"
-packages="$build $check $clients $python $kernel $lab $rootfs $docs $node"
+packages="$build $check $clients $python $kernel $lab $rootfs $bench $docs $node"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"

@@ -25,7 +25,7 @@ say() { echo "dist: $*"; }
 say "building"
 make -s python node BUILD="$work" CAPSA_RELEASE=1
 make -s install BUILD="$work" CAPSA_RELEASE=1 DESTDIR="$work/deb" PREFIX=/usr
-CAPSA_VERSION=$version "$here/licenses.sh" "$work/libcapsa.so.$version" "$work/capsa-vzd" >"$work/THIRD-PARTY-LICENSES"
+CAPSA_VERSION=$version "$here/licenses.sh" "$work/libcapsa.so.$version" "$work/capsa-vzd" "$work/capsa" >"$work/THIRD-PARTY-LICENSES"
 
 # pack FILE DIR NAME...: what tar makes of a directory's entries, the same bytes each time.
 pack() {

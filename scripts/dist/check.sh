@@ -126,7 +126,7 @@ sums() { (cd "$set" && sha256sum --check --strict SHA256SUMS && [ "$(wc -l <SHA2
 # Every module that is linked in is in the bill, with its version and hash.
 bill() {
     dpkg-deb -x "$set/libcapsa_${version}_amd64.deb" "$work/x"
-    go version -m "$work/x/usr/lib/libcapsa.so.$version" | awk '$1 == "dep" { print $2 "@" $3 }' >"$work/modules"
+    go version -m "$work/x/usr/lib/libcapsa.so.$version" "$work/x/usr/bin/capsa" | awk '$1 == "dep" { print $2 "@" $3 }' >"$work/modules"
     [ -s "$work/modules" ]
     while read -r module; do
         grep -F "pkg:golang/$module" "$set/libcapsa-$version.cdx.json" >/dev/null || { echo "no $module"; return 1; }

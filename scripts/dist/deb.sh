@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Debian package: library, daemon, header, pkg-config and CMake files below /usr.
+# Makes the Debian package: library, daemon, command, header, pkg-config and CMake files below /usr.
 #
 # usage: scripts/dist/deb.sh VERSION TREE LICENCES OUT     TREE is what make install DESTDIR=TREE PREFIX=/usr made
 set -euo pipefail
@@ -40,8 +40,8 @@ Description: run Linux virtual machines inside your program
  calling process, or in a confined process of its own: console, disks,
  sockets, shared directories and a network in user space.
  .
- The package has the library, the program capsa-vzd, the header, and what
- pkg-config and CMake need.
+ The package has the library, the program capsa-vzd, the command capsa, the
+ header, and what pkg-config and CMake need.
 END
 printf 'activate-noawait ldconfig\n' >"$tree/DEBIAN/triggers"
 (cd "$tree" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"

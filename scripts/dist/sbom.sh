@@ -18,8 +18,9 @@ if [ ! -x "$tool" ]; then
     mv "$tools/new-cyclonedx/cyclonedx-gomod" "$tool"
     rmdir "$tools/new-cyclonedx"
 fi
-for binary in "libcapsa.so.$version" capsa-vzd; do
+for binary in "libcapsa.so.$version" capsa-vzd capsa; do
     "$tool" bin -json -std -noserial -output-version 1.6 -version "v$version" -output "$work/$binary.cdx.json" "$work/$binary" \
         2>"$work/sbom.log" || { cat "$work/sbom.log" >&2; exit 1; }
 done
-python3 "$(dirname "$0")/sbom.py" "$version" "$work/libcapsa.so.$version.cdx.json" "$work/capsa-vzd.cdx.json" >"$out"
+python3 "$(dirname "$0")/sbom.py" "$version" "$work/libcapsa.so.$version.cdx.json" "$work/capsa-vzd.cdx.json" \
+    "$work/capsa.cdx.json" >"$out"

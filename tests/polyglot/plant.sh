@@ -14,11 +14,11 @@ plant() {
     printf '#!/bin/sh\n%s\n' "$2" >"$work/$1.sh"
     chmod +x "$work/$1.sh"
 }
-plant value "'$honest' | sed 's/^ok killed/ok stopped/'"                # another cause
-plant class "'$honest' | sed 's/^error CAPSA_E_TIMEOUT/error CAPSA_E_CLOSED/'"
-plant succeeds "'$honest' | sed 's/^error CAPSA_E_STATE.*/ok /'"        # a mistake goes through
-plant ignorant "'$honest' | sed 's/^ok paused/unknown state/'"
-plant dies "head -n 12 | '$honest'; kill -ABRT \$\$"
+plant value "'$honest' | sed -u 's/^ok killed/ok stopped/'"                # another cause
+plant class "'$honest' | sed -u 's/^error CAPSA_E_TIMEOUT/error CAPSA_E_CLOSED/'"
+plant succeeds "'$honest' | sed -u 's/^error CAPSA_E_STATE.*/ok /'"        # a mistake goes through
+plant ignorant "'$honest' | sed -u 's/^ok paused/unknown state/'"
+plant dies "sed -u 12q | '$honest'; kill -ABRT \$\$"
 
 set -- --language "c=$honest"
 for name in value class succeeds ignorant dies; do set -- "$@" --language "$name=$work/$name.sh"; done

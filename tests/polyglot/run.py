@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -131,7 +132,7 @@ class Process:
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            encoding="ascii")
+            encoding="ascii", start_new_session=True)
         self._late = False
         self._limit = limit
         self._killer = threading.Timer(limit, self._kill)
@@ -140,7 +141,8 @@ class Process:
 
     def _kill(self) -> None:
         self._late = True
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def answer(self, step: Step) -> Optional[str]:
         """What it says to a step; None when it has ended."""

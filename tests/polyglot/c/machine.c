@@ -12,8 +12,9 @@ static const char *const causes[] = {"none",        "guest-shutdown", "main-exit
                                      "boot-failed", "triple-fault"};
 static const char *const states[] = {"created", "starting", "running", "paused", "stopping", "stopped", "failed"};
 static const char *const stages[] = {"none", "agent", "power-button", "kill"};
-static const char *const events[] = {"",           "state",       "ready", "exited", "exec-exited", "console-data",
-                                     "port-bound", "policy-deny", "oom",   "log",    "events-lost", "disk-error"};
+static const char *const events[] = {
+    "",    "state", "ready",       "exited",     "exec-exited", "console-data", "port-bound", "policy-deny",
+    "oom", "log",   "events-lost", "disk-error", "crash-kernel"};
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
 static capsa_vm *vm(void) { return thing("vm", VM)->handle; }

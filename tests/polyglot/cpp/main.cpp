@@ -22,8 +22,9 @@ const char *const causes[] = {"none",    "guest-shutdown", "main-exited", "reboo
                               "stopped", "killed",         "timed-out",   "vmm-crash", "boot-failed", "triple-fault"};
 const char *const states[] = {"created", "starting", "running", "paused", "stopping", "stopped", "failed"};
 const char *const stages[] = {"none", "agent", "power-button", "kill"};
-const char *const events[] = {"",           "state",       "ready", "exited", "exec-exited", "console-data",
-                              "port-bound", "policy-deny", "oom",   "log",    "events-lost", "disk-error"};
+const char *const events[] = {
+    "",    "state", "ready",       "exited",     "exec-exited", "console-data", "port-bound", "policy-deny",
+    "oom", "log",   "events-lost", "disk-error", "crash-kernel"};
 
 std::string text(const Arguments &a, const char *key) {
     auto at = a.find(key);

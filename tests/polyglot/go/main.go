@@ -33,7 +33,7 @@ var (
 	stages = []string{"none", "agent", "power-button", "kill"}
 	events = []string{
 		"", "state", "ready", "exited", "exec-exited", "console-data", "port-bound", "policy-deny", "oom", "log", "events-lost",
-		"disk-error",
+		"disk-error", "crash-kernel",
 	}
 )
 

@@ -109,5 +109,7 @@ numbers!(
         EventsLost = CAPSA_EVENT_EVENTS_LOST,
         /// The host could not serve a request of a disk; the value is the disk's index.
         DiskError = CAPSA_EVENT_DISK_ERROR,
+        /// The guest's kernel panicked and starts the crash kernel it was given. The machine goes on.
+        CrashKernel = CAPSA_EVENT_CRASH_KERNEL,
     }
 );

@@ -184,6 +184,8 @@ pub struct Share {
     pub one_file_system: bool,
     /// Set-user-ID and set-group-ID bits are kept, and hold on the host too.
     pub allow_set_id: bool,
+    /// Device nodes are made, and are the host's devices; with [`ShareOwner::Passthrough`].
+    pub allow_devices: bool,
     /// `O_DIRECT` is passed on to the host, with its demands on alignment.
     pub direct_io: bool,
     /// How long the guest believes what it has seen.
@@ -218,6 +220,7 @@ impl Share {
                 (self.guest_locks, CAPSA_SHARE_GUEST_LOCKS),
                 (self.one_file_system, CAPSA_SHARE_ONE_FILE_SYSTEM),
                 (self.allow_set_id, CAPSA_SHARE_ALLOW_SET_ID),
+                (self.allow_devices, CAPSA_SHARE_ALLOW_DEVICES),
                 (self.direct_io, CAPSA_SHARE_DIRECT_IO),
             ]),
             cache: match self.cache {
