@@ -16,6 +16,7 @@ all: build
 
 include internal/agent/agent.mk
 include libcapsa/abi.mk
+include libcapsa/macos.mk
 include cmd/capsa/capsa.mk
 include bindings/python/python.mk
 include guest/guest.mk
