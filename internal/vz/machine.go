@@ -73,7 +73,7 @@ func newMachine(f Framework, p *plan.Plan, caps vm.Capabilities, cfg vm.Config, 
 		}
 	}()
 	ends := Ends{Log: m.logf}
-	for _, step := range []func(*Ends) error{m.makeConsole, m.makeNetwork, m.makeSockets} {
+	for _, step := range []func(*Ends) error{m.keepInitrd, m.makeConsole, m.makeNetwork, m.makeSockets} {
 		if err := step(&ends); err != nil {
 			ends.Close()
 			return nil, wrap(opNew, err)

@@ -340,5 +340,5 @@ func (m *machine) lacks(op string, f vm.Feature) error {
 	if err := m.networked(op); err != nil {
 		return err
 	}
-	return vm.Errorf(vm.KindUnsupported, op, "backend vz lacks the capability %q", string(f)).WithHint("use the kvm backend, on Linux")
+	return m.caps.Refuse(f, op, component)
 }

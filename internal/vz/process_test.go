@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"github.com/libcapsa/libcapsa/internal/sockpair"
 	"github.com/libcapsa/libcapsa/internal/vm"
 	"github.com/libcapsa/libcapsa/internal/vmtest"
 	"github.com/libcapsa/libcapsa/internal/vz"
@@ -60,8 +62,11 @@ func TestProcessRefusals(t *testing.T) {
 	own.Fits = nil // which stays there
 	require.Equal(t, own, caps)
 	dir := t.TempDir()
+	near, far, err := sockpair.Datagrams(4096, 4096)
+	require.NoError(t, err)
+	defer func() { _, _ = unix.Close(near), unix.Close(far) }()
 	files := vmtest.Files{
-		Kernel: guest(t, "spin").Boot.Kernel, Disk: filepath.Join(dir, "raw"), Dir: dir, State: filepath.Join(dir, "state"),
+		Kernel: guest(t, "spin").Boot.Kernel, Socket: near, Disk: filepath.Join(dir, "raw"), Dir: dir, State: filepath.Join(dir, "state"),
 	}
 	require.NoError(t, os.WriteFile(files.Disk, make([]byte, 1<<20), 0o600))
 	require.NoError(t, os.WriteFile(files.State, []byte("state"), 0o600))

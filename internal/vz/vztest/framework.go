@@ -125,6 +125,11 @@ func (g *Guest) Start() error {
 		g.set(vz.Stopped)
 		return g.f.StartErr
 	}
+	if boot, ok := g.plan.Boot.(plan.LinuxBoot); ok && boot.Initrd != "" {
+		if _, err := os.Stat(boot.Initrd); err != nil { // it is read now
+			return err
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.set(vz.Running)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ func newMachine(cfg vm.Config, host vm.Host, patience time.Duration) (*machine, 
 	m := &machine{cfg: cfg.WithDefaults(), host: host, patience: patience, done: make(chan struct{})}
 	var ends wire.Files
 	var err error
-	if cfg.Vsock.Enabled() { // listening sockets have names there
+	if cfg.Vsock.Enabled() || runtime.GOOS == "darwin" { // for names of listening sockets, and of what is kept until the start
 		if m.temp, err = os.MkdirTemp("", wire.TempPrefix); err != nil {
 			return nil, nil, vm.Wrap("new machine", err)
 		}
