@@ -13,7 +13,9 @@ bindings=github.com/Code-Hex/vz/v3
 out=$PWD/${BUILD:-build}/darwin
 whole=(./internal/... ./cmd/... ./capsa ./libcapsa ./tests/...)
 # What uses the bindings, or has files for darwin alone. libcapsa needs cgo itself: only its types are checked.
-ours=(./internal/vz/... ./internal/vzd/... ./internal/backend ./internal/sockpair ./internal/net/... ./cmd/...)
+ours=(./internal/vz/... ./internal/vzd/... ./internal/backend ./internal/sockpair ./internal/self ./internal/net/... ./cmd/...)
+# Where nothing stands in a file for all systems that only Linux uses, which linters cannot know.
+linted=(./internal/vz/... ./internal/vzd/... ./internal/backend ./internal/sockpair ./internal/self ./internal/net/gateway ./cmd/...)
 
 # stub_for ARCH: makes the stand-in, and prints the workspace file that puts it in place.
 stub_for() {
@@ -97,6 +99,6 @@ for arch in arm64 amd64; do
     step "types, $arch" types $arch "${whole[@]}"
     step "compiler, $arch" compiler $arch "${ours[@]}"
 done
-step linter linter "${ours[@]}"
+step linter linter "${linted[@]}"
 step "planted mistakes" planted
 exit $status
