@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh [native|net|boot|disk|stop...]: builds and runs the benchmarks and reports them; README.md says what they are.
+# run.sh [native|net|netlab|boot|disk|stop...]: builds and runs the benchmarks and reports them; README.md says what they are.
 # BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15; disk 5, stop 7) machines of a pair;
 # of the network CAPSA_BENCH_NET_ROUNDS (5) of CAPSA_BENCH_NET_MS (400) for each test and peer.
 set -eu
@@ -55,6 +55,14 @@ for part; do
 		gcc -std=c11 -O2 -Wall -Wextra -Werror -pthread -o "$out/relay" "$here/net/relay.c"
 		go build -o "$out/ours" ./tests/bench/net/ours
 		"$here/net/net.sh" "$out" "${CAPSA_BENCH_NET_ROUNDS:-5}" "${CAPSA_BENCH_NET_MS:-400}" ${CAPSA_BENCH_NET_TESTS:-} >>"$out/samples.jsonl"
+		;;
+	netlab)
+		gcc -std=c11 -O2 -Wall -Wextra -Werror -static -s -o "$out/netinit" "$here/net/guest.c"
+		gcc -std=c11 -O2 -Wall -Wextra -Werror -pthread -static -s -o "$out/traffic" "$here/net/traffic.c"
+		compile machine "$here/net/machine.c"
+		CGO_ENABLED=0 go run ./guest/cmd/mkinitrd -o "$out/net.cpio" -file "init=$out/netinit" -file "traffic=$out/traffic"
+		tests/lab/lab-run "$here/net/lab.sh" "$build" "${CAPSA_BENCH_NET_ROUNDS:-1}" "${CAPSA_BENCH_NET_MS:-500}" \
+			${CAPSA_BENCH_NET_TESTS:-} >>"$out/samples.jsonl"
 		;;
 	boot)
 		echo "bench: booting Linux on: $(tests/lab/lab-run --where)" >&2

@@ -203,7 +203,8 @@ func TestAlike(t *testing.T) {
 		{[]int{40000, 40000}, []int{1000, 1000}, 1},
 		{[]int{6300, 100, 100}, []int{100, 0, 0}, 2},
 	} {
-		in := incoming{n: len(c.sizes)}
+		in := new(incoming)
+		in.n = len(c.sizes)
 		for i, n := range c.sizes {
 			in.size[i] = udpRoom + n
 			if c.each != nil {
@@ -213,7 +214,7 @@ func TestAlike(t *testing.T) {
 		if in.each[0] == 0 {
 			in.each[0] = c.sizes[0]
 		}
-		n, size := new(session).alike(&in, 0)
+		n, size := new(session).alike(in, 0)
 		total := 0
 		for _, v := range c.sizes[:n] {
 			total += v

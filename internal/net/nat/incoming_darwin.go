@@ -2,8 +2,8 @@ package nat
 
 import "golang.org/x/sys/unix"
 
-// incomingCalls: there is nothing to be kept.
-type incomingCalls struct{}
+// incoming are messages.
+type incoming struct{ messages }
 
 // receive takes what the socket has, behind room bytes of each buffer. After an error, too,
 // there may be messages.

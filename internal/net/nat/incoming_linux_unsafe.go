@@ -19,36 +19,37 @@ type mmsghdr struct {
 	_    [4]byte
 }
 
-// incomingCalls is the storage of one recvmmsg, so that it does not allocate.
-type incomingCalls struct {
-	messages [incomingBatch]mmsghdr
-	vectors  [incomingBatch]unix.Iovec
-	control  [incomingBatch][incomingControl]byte
+// incoming are messages, and the storage of one recvmmsg, so that it does not
+// allocate.
+type incoming struct {
+	messages
+	headers [incomingBatch]mmsghdr
+	vectors [incomingBatch]unix.Iovec
+	control [incomingBatch][incomingControl]byte
 }
 
 // receive takes what the socket has, behind room bytes of each buffer.
 func (in *incoming) receive(fd, room int) error {
-	c := &in.calls
-	for i := range c.messages {
-		c.vectors[i].Base = &in.buf[i][room]
-		c.vectors[i].SetLen(messageRoom - room)
-		h := &c.messages[i].hdr
-		*h = unix.Msghdr{Iov: &c.vectors[i], Control: &c.control[i][0]}
+	for i := range in.headers {
+		in.vectors[i].Base = &in.buf[i][room]
+		in.vectors[i].SetLen(messageRoom - room)
+		h := &in.headers[i].hdr
+		*h = unix.Msghdr{Iov: &in.vectors[i], Control: &in.control[i][0]}
 		h.SetIovlen(1)
 		h.SetControllen(incomingControl)
 	}
 	for {
-		// SAFETY: messages, vectors and control lie in in, the buffers are its own, and
+		// SAFETY: headers, vectors and control lie in in, the buffers are its own, and
 		// all are alive and at their places until the call returns; the lengths above
 		// are theirs.
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&c.messages[0])),
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.headers[0])),
 			incomingBatch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			in.n = int(n)
 			for i := range in.n {
-				in.size[i] = room + int(c.messages[i].size)
-				in.each[i] = coalesced(c.control[i][:min(c.messages[i].hdr.Controllen, incomingControl)])
+				in.size[i] = room + int(in.headers[i].size)
+				in.each[i] = coalesced(in.control[i][:min(in.headers[i].hdr.Controllen, incomingControl)])
 			}
 			return nil
 		case unix.EINTR:

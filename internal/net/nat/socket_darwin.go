@@ -51,7 +51,10 @@ func setTTL(fd int, v6 bool, ttl int) {
 
 // bind: Darwin lets two sockets share a port only if both say so before they are bound,
 // and then with everybody. So each flow has a port of its own.
-func (p *mapping) bind(int, bool) error { return nil }
+func (p *mapping) bind(int, bool) error {
+	p.port = 0
+	return nil
+}
 
 func forgetStrangers(int) {}
 
