@@ -1,6 +1,7 @@
 package capsa
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -144,4 +145,23 @@ func freeTag(shares []Share) string {
 			return tag
 		}
 	}
+}
+
+// SetGuestJSON says in JSON what the agent does in the guest, in the form that the key
+// "guest" has in the description's: strict, and what is left out stays as it is.
+func (b *Builder) SetGuestJSON(text []byte) error {
+	const op = "set guest"
+	whole, err := json.Marshal(map[string]json.RawMessage{"guest": text})
+	if err != nil {
+		return vm.Errorf(vm.KindConfig, op, "%w", err)
+	}
+	var strict vm.Config
+	if err := strict.UnmarshalJSON(whole); err != nil {
+		return err
+	}
+	g := b.Config().Guest
+	if err := json.Unmarshal(text, &g); err != nil {
+		return vm.Errorf(vm.KindConfig, op, "%w", err)
+	}
+	return b.SetGuest(g)
 }

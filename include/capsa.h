@@ -39,7 +39,7 @@
  *
  * Manners. The library never exits the process, writes to stdio, installs signal handlers of its own design, changes
  * the directory or the umask, or reads the environment (but for CAPSA_VZD_PATH and PATH, as they were when it was
- * loaded, for a machine in a process of its own). It stays loaded after dlclose().
+ * loaded, for a machine in a process of its own, and CAPSA_AGENT_PATH, an agent for guests instead of its own). It stays loaded after dlclose().
  *
  * Signals. The library's Go runtime takes SIGBUS, SIGFPE, SIGSEGV, SIGPIPE and SIGURG over and passes on to the program's
  * handlers what is not its own. Handlers that the program installs later must have SA_ONSTACK, since the library's
@@ -88,6 +88,7 @@ typedef struct capsa_builder capsa_builder; /* the description of a machine */
 typedef struct capsa_vm capsa_vm;           /* a machine */
 typedef struct capsa_console capsa_console; /* a reader and writer of a machine's console */
 typedef struct capsa_output capsa_output;   /* immutable bytes that came from the guest */
+typedef struct capsa_exec capsa_exec;       /* a program in the guest */
 
 /* Classes of status. */
 #define CAPSA_OK 0
@@ -306,6 +307,61 @@ typedef struct capsa_network_options {
 } capsa_network_options;
 #define CAPSA_NETWORK_OPTIONS_INIT                                                                                    \
     { sizeof(capsa_network_options), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0 }
+
+/* A resource limit of a program in the guest: setrlimit(2). Will not change. Since 0.1. */
+typedef struct capsa_rlimit {
+    uint32_t resource; /* RLIMIT_... of Linux */
+    uint32_t reserved; /* 0 */
+    uint64_t soft;
+    uint64_t hard;
+} capsa_rlimit;
+
+/*
+ * A program to be run in the guest: an executable and its arguments, no shell. Texts are bytes. Since 0.1.
+ *
+ * Streams without a flag are /dev/null. On a terminal stdin's descriptor carries both directions.
+ */
+#define CAPSA_EXEC_TTY 1      /* on a terminal of its own */
+#define CAPSA_EXEC_ENV_ONLY 2 /* without the agent's own PATH, HOME, USER, LOGNAME, SHELL and TERM */
+#define CAPSA_EXEC_STDIN 4    /* capsa_exec_fd gives a descriptor for stdin */
+#define CAPSA_EXEC_STDOUT 8   /* for stdout */
+#define CAPSA_EXEC_STDERR 16  /* for stderr; not with a terminal */
+typedef struct capsa_exec_options {
+    uint32_t size;               /* sizeof(capsa_exec_options) */
+    uint32_t flags;              /* CAPSA_EXEC_TTY and so on */
+    const char *const *args;     /* the program, looked up in PATH if it has no slash, and its arguments */
+    size_t n_args;               /* their number, at least 1 */
+    const char *const *env;      /* "NAME=value"; a later one of a name wins */
+    size_t n_env;                /* their number */
+    const char *dir;             /* working directory; NULL: the user's home, or "/" */
+    const char *user;            /* "name", "1000", "name:group", "1000:1000"; NULL: root */
+    uint16_t columns;            /* of the terminal; 0: 80 */
+    uint16_t rows;               /* of the terminal; 0: 24 */
+    uint32_t reserved;           /* 0 */
+    uint64_t memory;             /* bytes that it and its children may have; 0: no limit */
+    uint64_t pids;               /* how many processes and threads they may be; 0: no limit */
+    int64_t timeout_ms;          /* after which they are all killed; 0: none */
+    const capsa_rlimit *rlimits; /* resource limits */
+    size_t n_rlimits;            /* their number */
+} capsa_exec_options;
+#define CAPSA_EXEC_OPTIONS_INIT                                                                                       \
+    { sizeof(capsa_exec_options), 0, NULL, 0, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, 0 }
+
+/* How a program in the guest ended. Since 0.1. */
+#define CAPSA_EXEC_OOM 1       /* one of its processes was killed for want of memory */
+#define CAPSA_EXEC_TIMED_OUT 2 /* its timeout ended it */
+typedef struct capsa_exec_status {
+    uint32_t size;      /* sizeof(capsa_exec_status) */
+    int32_t code;       /* exit status, or 128 and the signal, as a shell has it */
+    int32_t signal;     /* that ended it, else 0 */
+    uint32_t flags;     /* CAPSA_EXEC_OOM and so on */
+    uint64_t user_ns;   /* of the processor, with its children that it waited for */
+    uint64_t system_ns; /* as above */
+    uint64_t real_ns;   /* from its start to its end */
+    uint64_t max_rss;   /* the largest amount of memory it had, in bytes */
+} capsa_exec_status;
+#define CAPSA_EXEC_STATUS_INIT                                                                                        \
+    { sizeof(capsa_exec_status), 0, 0, 0, 0, 0, 0, 0 }
 
 /* A port of the guest that the host's side reaches. Since 0.1. */
 #define CAPSA_FORWARD_TCP 0
@@ -839,6 +895,104 @@ CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_vm_console(capsa_vm *vm, capsa_con
 /* Frees the machine: kills it when it runs (within a second), releases everything. Its consoles keep the output that
  * they have not read yet. Since 0.1. */
 CAPSA_API void capsa_vm_free(capsa_vm *vm);
+
+/* ---- Sandbox: programs and files of the guest --------------------------------------------------------------- */
+
+/*
+ * The guest of such a machine has the library's agent as its first process, which comes with the library. Calls to it wait
+ * until the guest is up. Errors that all have: HANDLE, UNSUPPORTED (no agent), STATE (the machine has ended), BOOT,
+ * GUEST, PROTOCOL, TIMEOUT, CANCELLED; and NOT_FOUND, EXISTS, PERMISSION, INVALID_ARG and LIMIT by the guest's error
+ * number, which capsa_error_os_errno gives.
+ */
+
+/*
+ * Makes the description of a machine in which programs are run: with an agent, in a process of its own, no network, no
+ * shares, 1 processor, 256 MiB. Give it a kernel and a root directory. Free it with capsa_builder_free. Errors: LIMIT.
+ * Since 0.1.
+ */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_builder_new_sandbox(capsa_builder **out, capsa_error **err);
+
+/*
+ * Makes a directory of the host the guest's root directory, and, the second one, the file system on a disk: ext4, erofs
+ * or squashfs. With CAPSA_OVERLAY_MEMORY it is only read, and what the guest writes is gone with the machine; with
+ * CAPSA_OVERLAY_NONE the guest writes it. `options` (NULL: raw) are the disk's, but for serial, overlay and
+ * CAPSA_DISK_ROOT. Errors: HANDLE, INVALID_ARG. Since 0.1.
+ */
+#define CAPSA_OVERLAY_MEMORY 0
+#define CAPSA_OVERLAY_NONE 1
+CAPSA_API capsa_status capsa_builder_set_root_dir(capsa_builder *builder, const char *path, uint32_t overlay,
+                                                  capsa_error **err);
+CAPSA_API capsa_status capsa_builder_set_root_disk(capsa_builder *builder, const char *path,
+                                                   const capsa_disk_options *options, uint32_t overlay,
+                                                   capsa_error **err);
+
+/* Has the agent mount a directory of the host at an absolute path of the guest; `options` (NULL: the defaults) are the
+ * share's. Errors: HANDLE, INVALID_ARG. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_mount(capsa_builder *builder, const char *path, const char *target,
+                                           const capsa_share_options *options, capsa_error **err);
+
+/* Says all that the agent does in the guest: the value of the key "guest" of the description as JSON (modules, root,
+ * mounts, hostname, network, main). Errors: HANDLE, CONFIG with every problem in the detail. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_guest_json(capsa_builder *builder, const char *json, size_t len,
+                                                    capsa_error **err);
+
+/* Waits until the guest is set up and writes what it says of itself as JSON into *info (NULL: not wanted; free it with
+ * capsa_mem_free). Since 0.1. */
+CAPSA_API capsa_status capsa_vm_wait_ready(capsa_vm *vm, int64_t timeout_ms, capsa_cancel *cancel, char **info,
+                                           capsa_error **err);
+
+/* Starts a program in the guest. The timeout is for the start. Free it with capsa_exec_free. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_vm_exec(capsa_vm *vm, const capsa_exec_options *options,
+                                                      int64_t timeout_ms, capsa_cancel *cancel, capsa_exec **out,
+                                                      capsa_error **err);
+
+/*
+ * Writes the descriptor of a stream into *fd: 0 for stdin, 1 for stdout, 2 for stderr. It is a unix stream socket,
+ * non-blocking, close-on-exec, and the caller's; each stream is given once. Writing waits for the program to read, and
+ * shutting stdin's down for writing shows it the end. Errors: HANDLE, INVALID_ARG, STATE (it was given before, or has no
+ * such stream), LIMIT. Since 0.1.
+ */
+CAPSA_API capsa_status capsa_exec_fd(capsa_exec *exec, uint32_t stream, int *fd, capsa_error **err);
+
+/* Waits for the program's end and writes it to *status (NULL: not wanted). Repeatable. What it wrote may still be on its
+ * way. Since 0.1. */
+CAPSA_API capsa_status capsa_exec_wait(capsa_exec *exec, int64_t timeout_ms, capsa_cancel *cancel,
+                                       capsa_exec_status *status, capsa_error **err);
+
+/* Sends a signal, by its number on Linux, to the program's process group, or, with CAPSA_SIGNAL_ALL and 9, kills
+ * everything that came from it. One that has ended gets none, which is no error. Since 0.1. */
+#define CAPSA_SIGNAL_ALL 1
+CAPSA_API capsa_status capsa_exec_signal(capsa_exec *exec, int32_t signal, uint32_t flags, int64_t timeout_ms,
+                                         capsa_cancel *cancel, capsa_error **err);
+
+/* Tells the program the size of its terminal. Since 0.1. */
+CAPSA_API capsa_status capsa_exec_resize(capsa_exec *exec, uint16_t columns, uint16_t rows, int64_t timeout_ms,
+                                         capsa_cancel *cancel, capsa_error **err);
+
+/* Frees it, and kills a program that has not ended. Does not wait for the guest. */
+CAPSA_API void capsa_exec_free(capsa_exec *exec);
+
+/*
+ * Copies a file or directory into the guest, and out of it: `to` is what `from` becomes there. A directory is added to, a
+ * file replaced. Symbolic links are copied as such. With CAPSA_COPY_KEEP_OWNER user and group numbers are kept. Nothing
+ * outside of the directory that `to` is in can be touched, whatever the guest sends. Errors of their own: IO, LIMIT (16
+ * GiB, a million files). Since 0.1.
+ */
+#define CAPSA_COPY_KEEP_OWNER 1
+CAPSA_API capsa_status capsa_vm_copy_in(capsa_vm *vm, const char *from, const char *to, uint32_t flags,
+                                        int64_t timeout_ms, capsa_cancel *cancel, capsa_error **err);
+CAPSA_API capsa_status capsa_vm_copy_out(capsa_vm *vm, const char *from, const char *to, uint32_t flags,
+                                         int64_t timeout_ms, capsa_cancel *cancel, capsa_error **err);
+
+/* Reads a whole file of the guest, of 256 MiB at most; free the output. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_vm_file_read(capsa_vm *vm, const char *path, int64_t timeout_ms,
+                                                           capsa_cancel *cancel, capsa_output **out,
+                                                           capsa_error **err);
+
+/* Writes a whole file of the guest in place of the one that is there, which stays whole until then. `mode` is that of a
+ * new file; 0: as the old one's, or 0644. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_file_write(capsa_vm *vm, const char *path, const void *data, size_t len, uint32_t mode,
+                                           int64_t timeout_ms, capsa_cancel *cancel, capsa_error **err);
 
 /* ---- Console ------------------------------------------------------------------------------------------------ */
 

@@ -19,6 +19,7 @@ const (
 	kindConsole kind = 3
 	kindCancel  kind = 4
 	kindOp      kind = 5
+	kindExec    kind = 6
 	kindError   kind = 0x61 // in C's table
 	kindOutput  kind = 0x62 // in C's table
 )
@@ -35,6 +36,8 @@ func (k kind) String() string {
 		return "capsa_cancel"
 	case kindOp:
 		return "operation"
+	case kindExec:
+		return "capsa_exec"
 	case kindError:
 		return "capsa_error"
 	case kindOutput:

@@ -64,6 +64,12 @@ func callerHostNames(p *C.capsa_host_name, n C.size_t) []C.capsa_host_name {
 	return unsafe.Slice(p, n)
 }
 
+// callerRlimits is an array of resource limits of the caller, which C has checked for NULL.
+func callerRlimits(p *C.capsa_rlimit, n C.size_t) []C.capsa_rlimit {
+	// SAFETY: the header demands n limits at p; no slice outlives the public call.
+	return unsafe.Slice(p, n)
+}
+
 // newText gives the caller a copy of b that capsa_mem_free frees.
 func newText(out **C.char, b []byte) error {
 	text := C.priv_text_new(bytesPointer(b), C.size_t(len(b)))

@@ -17,7 +17,15 @@ macro_rules! handles {
         }
     )*};
 }
-handles!(capsa_error, capsa_cancel, capsa_builder, capsa_vm, capsa_console, capsa_output);
+handles!(
+    capsa_error,
+    capsa_cancel,
+    capsa_builder,
+    capsa_vm,
+    capsa_console,
+    capsa_output,
+    capsa_exec
+);
 
 pub const CAPSA_ABI_VERSION: u32 = 0;
 
@@ -257,6 +265,59 @@ sized!(
         host: [c_char; 112] = [0; 112],
     }
 );
+/// A resource limit of a program in the guest.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct capsa_rlimit {
+    pub resource: u32,
+    pub reserved: u32,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+pub const CAPSA_EXEC_TTY: u32 = 1;
+pub const CAPSA_EXEC_ENV_ONLY: u32 = 2;
+pub const CAPSA_EXEC_STDIN: u32 = 4;
+pub const CAPSA_EXEC_STDOUT: u32 = 8;
+pub const CAPSA_EXEC_STDERR: u32 = 16;
+sized!(
+    /// A program to be run in the guest.
+    capsa_exec_options {
+        flags: u32 = 0,
+        args: *const *const c_char = core::ptr::null(),
+        n_args: usize = 0,
+        env: *const *const c_char = core::ptr::null(),
+        n_env: usize = 0,
+        dir: *const c_char = core::ptr::null(),
+        user: *const c_char = core::ptr::null(),
+        columns: u16 = 0,
+        rows: u16 = 0,
+        reserved: u32 = 0,
+        memory: u64 = 0,
+        pids: u64 = 0,
+        timeout_ms: i64 = 0,
+        rlimits: *const capsa_rlimit = core::ptr::null(),
+        n_rlimits: usize = 0,
+    }
+);
+pub const CAPSA_EXEC_OOM: u32 = 1;
+pub const CAPSA_EXEC_TIMED_OUT: u32 = 2;
+sized!(
+    /// How a program in the guest ended.
+    capsa_exec_status {
+        code: i32 = 0,
+        signal: i32 = 0,
+        flags: u32 = 0,
+        user_ns: u64 = 0,
+        system_ns: u64 = 0,
+        real_ns: u64 = 0,
+        max_rss: u64 = 0,
+    }
+);
+pub const CAPSA_OVERLAY_MEMORY: u32 = 0;
+pub const CAPSA_OVERLAY_NONE: u32 = 1;
+pub const CAPSA_SIGNAL_ALL: u32 = 1;
+pub const CAPSA_COPY_KEEP_OWNER: u32 = 1;
 sized!(
     /// How long each stage of a stop may take, in milliseconds.
     capsa_stop_options { flags: u32 = 0, agent_ms: i64 = 10000, power_button_ms: i64 = 30000, kill_ms: i64 = -1 }
@@ -445,7 +506,8 @@ extern "C" {
     ) -> capsa_status;
     pub fn capsa_builder_build(b: *mut capsa_builder, out: *mut *mut capsa_vm, err: Err) -> capsa_status;
 
-    pub fn capsa_vm_start(vm: *mut capsa_vm, timeout_ms: i64, cancel: *mut capsa_cancel, err: Err) -> capsa_status;
+    pub fn capsa_vm_start(vm: *mut capsa_vm, timeout_ms: i64, cancel: *mut capsa_cancel, err: Err)
+        -> capsa_status;
     pub fn capsa_vm_wait(
         vm: *mut capsa_vm,
         timeout_ms: i64,
@@ -523,6 +585,110 @@ extern "C" {
     pub fn capsa_vm_exit_fd(vm: *mut capsa_vm, fd: *mut c_int, err: Err) -> capsa_status;
     pub fn capsa_vm_console(vm: *mut capsa_vm, out: *mut *mut capsa_console, err: Err) -> capsa_status;
     pub fn capsa_vm_free(vm: *mut capsa_vm);
+
+    pub fn capsa_builder_new_sandbox(out: *mut *mut capsa_builder, err: Err) -> capsa_status;
+    pub fn capsa_builder_set_root_dir(
+        b: *mut capsa_builder,
+        path: *const c_char,
+        overlay: u32,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_set_root_disk(
+        b: *mut capsa_builder,
+        path: *const c_char,
+        options: *const capsa_disk_options,
+        overlay: u32,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_mount(
+        b: *mut capsa_builder,
+        path: *const c_char,
+        target: *const c_char,
+        options: *const capsa_share_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_set_guest_json(
+        b: *mut capsa_builder,
+        json: *const c_char,
+        len: usize,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_wait_ready(
+        vm: *mut capsa_vm,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        info: *mut *mut c_char,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_exec(
+        vm: *mut capsa_vm,
+        options: *const capsa_exec_options,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        out: *mut *mut capsa_exec,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_exec_fd(exec: *mut capsa_exec, stream: u32, fd: *mut c_int, err: Err) -> capsa_status;
+    pub fn capsa_exec_wait(
+        exec: *mut capsa_exec,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        status: *mut capsa_exec_status,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_exec_signal(
+        exec: *mut capsa_exec,
+        signal: i32,
+        flags: u32,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_exec_resize(
+        exec: *mut capsa_exec,
+        columns: u16,
+        rows: u16,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_exec_free(exec: *mut capsa_exec);
+    pub fn capsa_vm_copy_in(
+        vm: *mut capsa_vm,
+        from: *const c_char,
+        to: *const c_char,
+        flags: u32,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_copy_out(
+        vm: *mut capsa_vm,
+        from: *const c_char,
+        to: *const c_char,
+        flags: u32,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_file_read(
+        vm: *mut capsa_vm,
+        path: *const c_char,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        out: *mut *mut capsa_output,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_file_write(
+        vm: *mut capsa_vm,
+        path: *const c_char,
+        data: *const c_void,
+        len: usize,
+        mode: u32,
+        timeout_ms: i64,
+        cancel: *mut capsa_cancel,
+        err: Err,
+    ) -> capsa_status;
 
     pub fn capsa_console_fd(console: *mut capsa_console, fd: *mut c_int, err: Err) -> capsa_status;
     pub fn capsa_console_read(

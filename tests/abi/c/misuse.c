@@ -24,6 +24,10 @@ static void refuse_builder(capsa_builder *b) {
     FAILS(CAPSA_E_HANDLE, capsa_builder_set_vsock(b, 1, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_vsock_listen(b, 1, "/x", 0, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_vsock_connect(b, 1, "/x", 0, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_set_root_dir(b, "/x", 0, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_set_root_disk(b, "/x", NULL, 0, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_mount(b, "/x", "/y", NULL, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_builder_set_guest_json(b, "{}", 2, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_to_json(b, &json, &e));
     FAILS(CAPSA_E_HANDLE, capsa_builder_build(b, &vm, &e));
     capsa_builder_free(b);
@@ -48,6 +52,16 @@ static void refuse_vm(capsa_vm *vm) {
     FAILS(CAPSA_E_HANDLE, capsa_vm_vsock_connect(vm, 1, 0, -1, NULL, &fd, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_vsock_listen(vm, 1, 0, 1, &fd, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_vsock_unlisten(vm, 1, &e));
+    capsa_exec_options options = CAPSA_EXEC_OPTIONS_INIT;
+    capsa_exec *exec = NULL;
+    capsa_output *output = NULL;
+    FAILS(CAPSA_E_HANDLE, capsa_vm_wait_ready(vm, -1, NULL, &json, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_exec(vm, &options, -1, NULL, &exec, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_copy_in(vm, "/x", "/y", 0, -1, NULL, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_copy_out(vm, "/x", "/y", 0, -1, NULL, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_file_read(vm, "/x", -1, NULL, &output, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_vm_file_write(vm, "/x", "y", 1, 0, -1, NULL, &e));
+    CHECK(!exec && !output);
     FAILS(CAPSA_E_HANDLE, capsa_vm_state(vm, &n, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_stats_json(vm, &json, &e));
     FAILS(CAPSA_E_HANDLE, capsa_vm_event_fd(vm, &fd, &e));
@@ -56,6 +70,18 @@ static void refuse_vm(capsa_vm *vm) {
     FAILS(CAPSA_E_HANDLE, capsa_vm_console(vm, &console, &e));
     capsa_vm_free(vm);
     CHECK(!json && n == 7 && fd == -7 && !console && info.cause == 0 && event.type == 0);
+}
+
+static void refuse_exec(capsa_exec *x) {
+    capsa_exec_status status = CAPSA_EXEC_STATUS_INIT;
+    int fd = -7;
+
+    FAILS(CAPSA_E_HANDLE, capsa_exec_fd(x, 0, &fd, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_exec_wait(x, -1, NULL, &status, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_exec_signal(x, 9, 0, -1, NULL, &e));
+    FAILS(CAPSA_E_HANDLE, capsa_exec_resize(x, 80, 24, -1, NULL, &e));
+    capsa_exec_free(x);
+    CHECK(fd == -7 && !status.code);
 }
 
 static void refuse_console(capsa_console *c) {
@@ -106,6 +132,7 @@ static void refuse_everywhere(uint64_t token) {
 
     refuse_builder(h);
     refuse_vm(h);
+    refuse_exec(h);
     refuse_console(h);
     refuse_cancel(h);
     refuse_error(h);
@@ -133,6 +160,29 @@ static void nulls(capsa_builder *b) {
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_from_json(NULL, 0, &b, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_from_json("{}", 2, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_builder_build(b, NULL, &e));
+    capsa_exec_options options = CAPSA_EXEC_OPTIONS_INIT;
+    capsa_exec *exec = NULL;
+    const char *none[1] = {NULL};
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_new_sandbox(NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_root_dir(b, NULL, 0, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_root_dir(b, "/x", 7, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_root_disk(b, NULL, NULL, 0, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_mount(b, NULL, "/y", NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_mount(b, "/x", NULL, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_builder_set_guest_json(b, NULL, 0, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exec(vm, NULL, 0, NULL, &exec, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exec(vm, &options, 0, NULL, NULL, &e));
+    options.n_args = 1;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exec(vm, &options, 0, NULL, &exec, &e));
+    options.args = none;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exec(vm, &options, 0, NULL, &exec, &e));
+    options.size = 3;
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exec(vm, &options, 0, NULL, &exec, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_exec_fd(exec, 0, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_copy_in(vm, NULL, "/y", 0, 0, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_copy_out(vm, "/x", NULL, 0, 0, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_file_read(vm, "/x", 0, NULL, NULL, &e));
+    FAILS(CAPSA_E_INVALID_ARG, capsa_vm_file_write(vm, "/x", NULL, 1, 0, 0, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_exit_json(vm, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_vsock_connect(vm, 1, 0, -1, NULL, NULL, &e));
     FAILS(CAPSA_E_INVALID_ARG, capsa_vm_vsock_listen(vm, 1, 0, 1, NULL, &e));

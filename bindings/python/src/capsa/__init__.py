@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from . import _bindings as _c
 from ._wait import Cancel
-from .builder import Builder, ConsoleOptions, boot
+from .builder import Builder, ConsoleOptions, SandboxBuilder, boot
 from .console import Console, Pattern
 from .disk import Disk
 from .enums import (
@@ -29,7 +29,9 @@ from .errors import (
 )
 from .library import abi_version, doctor, has, metrics, status_name, version, version_number
 from .network import Forward, Network, OpenForward
+from .process import ExitStatus, Process, Result
 from .records import Completed, DeviceStats, Event, ExitInfo, Match, Stats, StopOutcome
+from .sandbox import Sandbox
 from .share import IDRange, Share
 from .vm import VM
 from .vsock import VsockListener, VsockStream
@@ -39,11 +41,12 @@ __version__ = _c.CAPSA_VERSION_STRING
 __all__ = [
     "Balloon", "BootError", "Builder", "CallCancelledError", "CallInterruptedError", "CallTimeoutError", "Cancel",
     "CapsaError", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console", "ConsoleOptions",
-    "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "FailedError", "ForkedError",
-    "Forward", "ForwardProtocol", "GuestError", "HandleError", "IDRange", "InternalError", "InvalidArgumentError",
-    "Isolation", "Jail", "LibraryError", "LimitError", "Match", "Network", "NetworkMode", "NoMemoryError",
-    "NotFoundError", "OpenForward", "Pattern", "PermissionDeniedError", "Problem", "ProtocolError", "RefusedError",
-    "ResetError", "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats",
-    "StopOutcome", "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener",
+    "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "ExitStatus",
+    "FailedError", "ForkedError", "Forward", "ForwardProtocol", "GuestError", "HandleError", "IDRange",
+    "InternalError", "InvalidArgumentError", "Isolation", "Jail", "LibraryError", "LimitError", "Match",
+    "Network", "NetworkMode", "NoMemoryError", "NotFoundError", "OpenForward", "Pattern", "PermissionDeniedError",
+    "Problem", "Process", "ProtocolError", "RefusedError", "ResetError", "Result", "Sandbox", "SandboxBuilder",
+    "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats", "StopOutcome",
+    "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener",
     "VsockStream", "abi_version", "boot", "doctor", "has", "metrics", "status_name", "version", "version_number",
 ]

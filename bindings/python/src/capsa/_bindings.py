@@ -92,6 +92,13 @@ CAPSA_NETWORK_NAT = 2
 CAPSA_NETWORK_NO_IPV6 = 1
 CAPSA_NETWORK_HOST_ACCESS = 2
 CAPSA_NETWORK_LINK_DOWN = 4
+CAPSA_EXEC_TTY = 1
+CAPSA_EXEC_ENV_ONLY = 2
+CAPSA_EXEC_STDIN = 4
+CAPSA_EXEC_STDOUT = 8
+CAPSA_EXEC_STDERR = 16
+CAPSA_EXEC_OOM = 1
+CAPSA_EXEC_TIMED_OUT = 2
 CAPSA_FORWARD_TCP = 0
 CAPSA_FORWARD_UDP = 1
 CAPSA_PATTERN_LITERAL = 1
@@ -114,6 +121,10 @@ CAPSA_ISOLATION_PROCESS = 2
 CAPSA_ISOLATION_JAIL_PARTIAL = 1
 CAPSA_ISOLATION_JAIL_OFF = 2
 CAPSA_VSOCK_SEQPACKET = 1
+CAPSA_OVERLAY_MEMORY = 0
+CAPSA_OVERLAY_NONE = 1
+CAPSA_SIGNAL_ALL = 1
+CAPSA_COPY_KEEP_OWNER = 1
 
 
 class capsa_error(ctypes.Structure):
@@ -138,6 +149,10 @@ class capsa_console(ctypes.Structure):
 
 class capsa_output(ctypes.Structure):
     """struct capsa_output, which nobody looks into"""
+
+
+class capsa_exec(ctypes.Structure):
+    """struct capsa_exec, which nobody looks into"""
 
 
 class capsa_exit_info(ctypes.Structure):
@@ -348,6 +363,93 @@ class capsa_network_options(ctypes.Structure):
 
     @classmethod
     def init(cls) -> capsa_network_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_rlimit(ctypes.Structure):
+    """struct capsa_rlimit"""
+
+    resource: int
+    reserved: int
+    soft: int
+    hard: int
+    _fields_ = [
+        ("resource", c_uint32),
+        ("reserved", c_uint32),
+        ("soft", c_uint64),
+        ("hard", c_uint64),
+    ]
+
+
+class capsa_exec_options(ctypes.Structure):
+    """struct capsa_exec_options"""
+
+    size: int
+    flags: int
+    args: Any
+    n_args: int
+    env: Any
+    n_env: int
+    dir: Optional[bytes]
+    user: Optional[bytes]
+    columns: int
+    rows: int
+    reserved: int
+    memory: int
+    pids: int
+    timeout_ms: int
+    rlimits: Any
+    n_rlimits: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("args", POINTER(c_char_p)),
+        ("n_args", c_size_t),
+        ("env", POINTER(c_char_p)),
+        ("n_env", c_size_t),
+        ("dir", c_char_p),
+        ("user", c_char_p),
+        ("columns", c_uint16),
+        ("rows", c_uint16),
+        ("reserved", c_uint32),
+        ("memory", c_uint64),
+        ("pids", c_uint64),
+        ("timeout_ms", c_int64),
+        ("rlimits", POINTER(capsa_rlimit)),
+        ("n_rlimits", c_size_t),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_exec_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_exec_status(ctypes.Structure):
+    """struct capsa_exec_status"""
+
+    size: int
+    code: int
+    signal: int
+    flags: int
+    user_ns: int
+    system_ns: int
+    real_ns: int
+    max_rss: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("code", c_int32),
+        ("signal", c_int32),
+        ("flags", c_uint32),
+        ("user_ns", c_uint64),
+        ("system_ns", c_uint64),
+        ("real_ns", c_uint64),
+        ("max_rss", c_uint64),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_exec_status:
         """As the header's _INIT macro."""
         return cls(ctypes.sizeof(cls))
 
@@ -702,6 +804,22 @@ class Functions:
     capsa_vm_exit_fd: Callable[..., int]
     capsa_vm_console: Callable[..., int]
     capsa_vm_free: Callable[..., None]
+    capsa_builder_new_sandbox: Callable[..., int]
+    capsa_builder_set_root_dir: Callable[..., int]
+    capsa_builder_set_root_disk: Callable[..., int]
+    capsa_builder_mount: Callable[..., int]
+    capsa_builder_set_guest_json: Callable[..., int]
+    capsa_vm_wait_ready: Callable[..., int]
+    capsa_vm_exec: Callable[..., int]
+    capsa_exec_fd: Callable[..., int]
+    capsa_exec_wait: Callable[..., int]
+    capsa_exec_signal: Callable[..., int]
+    capsa_exec_resize: Callable[..., int]
+    capsa_exec_free: Callable[..., None]
+    capsa_vm_copy_in: Callable[..., int]
+    capsa_vm_copy_out: Callable[..., int]
+    capsa_vm_file_read: Callable[..., int]
+    capsa_vm_file_write: Callable[..., int]
     capsa_console_fd: Callable[..., int]
     capsa_console_read: Callable[..., int]
     capsa_console_write: Callable[..., int]
@@ -1017,6 +1135,81 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "capsa_vm_free": (
         None,
         (POINTER(capsa_vm),),
+    ),
+    "capsa_builder_new_sandbox": (
+        c_int32,
+        (POINTER(POINTER(capsa_builder)), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_root_dir": (
+        c_int32,
+        (POINTER(capsa_builder), c_char_p, c_uint32, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_root_disk": (
+        c_int32,
+        (POINTER(capsa_builder), c_char_p, POINTER(capsa_disk_options), c_uint32,
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_mount": (
+        c_int32,
+        (POINTER(capsa_builder), c_char_p, c_char_p, POINTER(capsa_share_options),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_guest_json": (
+        c_int32,
+        (POINTER(capsa_builder), c_char_p, c_size_t, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_wait_ready": (
+        c_int32,
+        (POINTER(capsa_vm), c_int64, POINTER(capsa_cancel), POINTER(c_void_p),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_exec": (
+        c_int32,
+        (POINTER(capsa_vm), POINTER(capsa_exec_options), c_int64, POINTER(capsa_cancel),
+         POINTER(POINTER(capsa_exec)), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_exec_fd": (
+        c_int32,
+        (POINTER(capsa_exec), c_uint32, POINTER(c_int), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_exec_wait": (
+        c_int32,
+        (POINTER(capsa_exec), c_int64, POINTER(capsa_cancel), POINTER(capsa_exec_status),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_exec_signal": (
+        c_int32,
+        (POINTER(capsa_exec), c_int32, c_uint32, c_int64, POINTER(capsa_cancel),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_exec_resize": (
+        c_int32,
+        (POINTER(capsa_exec), c_uint16, c_uint16, c_int64, POINTER(capsa_cancel),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_exec_free": (
+        None,
+        (POINTER(capsa_exec),),
+    ),
+    "capsa_vm_copy_in": (
+        c_int32,
+        (POINTER(capsa_vm), c_char_p, c_char_p, c_uint32, c_int64, POINTER(capsa_cancel),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_copy_out": (
+        c_int32,
+        (POINTER(capsa_vm), c_char_p, c_char_p, c_uint32, c_int64, POINTER(capsa_cancel),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_file_read": (
+        c_int32,
+        (POINTER(capsa_vm), c_char_p, c_int64, POINTER(capsa_cancel), POINTER(POINTER(capsa_output)),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_file_write": (
+        c_int32,
+        (POINTER(capsa_vm), c_char_p, c_void_p, c_size_t, c_uint32, c_int64, POINTER(capsa_cancel),
+         POINTER(POINTER(capsa_error)),),
     ),
     "capsa_console_fd": (
         c_int32,

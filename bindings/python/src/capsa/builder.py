@@ -46,6 +46,7 @@ class Builder(Handle):
 
     _type = c.capsa_builder
     _free = "capsa_builder_free"
+    _new = "capsa_builder_new"
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Builder(Handle):
         vsock_listen: Optional[Mapping[int, Path]] = None,
         vsock_connect: Optional[Mapping[int, Path]] = None,
     ) -> None:
-        super().__init__(lib.capsa_builder_new)
+        super().__init__(getattr(lib, self._new))
         if kernel is not None:
             self.linux(kernel, initrd)
         elif initrd is not None:
@@ -260,6 +261,40 @@ class Builder(Handle):
         call(lib.capsa_builder_vsock_connect, self._handle, unsigned(port, 32, "the port"), path(to), flags(seqpacket))
         return self
 
+    def root(self: _Builder, root: Union[Disk, Path], *, writable: bool = False) -> _Builder:
+        """Makes a directory of the host, or the file system on a Disk, the root directory of a guest with an agent.
+
+        It is only read, and what the guest writes is gone with the machine; writable: the guest writes it.
+        """
+        overlay = c.CAPSA_OVERLAY_NONE if writable else c.CAPSA_OVERLAY_MEMORY
+        if isinstance(root, Disk):
+            made, keep = root.options()
+            call(lib.capsa_builder_set_root_disk, self._handle, path(root.path, "the disk's path"), byref(made),
+                 overlay)
+            del keep
+        else:
+            call(lib.capsa_builder_set_root_dir, self._handle, path(root, "the root directory"), overlay)
+        return self
+
+    def mount(self: _Builder, share: Union[Share, Path], target: Path) -> _Builder:
+        """Has the guest's agent mount a directory of the host at an absolute path of the guest."""
+        if not isinstance(share, Share):
+            share = Share(share)
+        made, keep = share.options()
+        call(lib.capsa_builder_mount, self._handle, path(share.path, "the share's path"), path(target, "the target"),
+             byref(made))
+        del keep
+        return self
+
+    def guest(self: _Builder, guest: Union[str, Mapping[str, Any]]) -> _Builder:
+        """Says what the guest's agent does (modules, root, mounts, hostname, network, main): JSON, or a mapping.
+
+        What is left out stays as it is.
+        """
+        data = (guest if isinstance(guest, str) else json.dumps(dict(guest))).encode()
+        call(lib.capsa_builder_set_guest_json, self._handle, data, len(data))
+        return self
+
     def build(self) -> VM:
         """Checks the description, loads the kernel and makes the machine; nothing runs yet.
 
@@ -278,6 +313,15 @@ class Builder(Handle):
 
     def __repr__(self) -> str:
         return super().__repr__() if self.closed else f"<Builder {self.to_json()}>"
+
+
+class SandboxBuilder(Builder):
+    """Describes a machine in which programs are run: with the library's agent, in a process of its own, no network.
+
+    Give it a kernel and a root directory.
+    """
+
+    _new = "capsa_builder_new_sandbox"
 
 
 def boot(kernel: Path, initrd: Optional[Path] = None, **description: Any) -> VM:

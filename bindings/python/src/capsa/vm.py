@@ -9,11 +9,12 @@ from ctypes import byref, c_uint32, c_void_p, string_at
 from typing import Any, Dict, Iterator, List, Optional, Union
 
 from . import _bindings as c
-from ._ffi import Descriptor, Handle, Output, call, fd_from, handle_of, json_from, lib, text_from, unsigned
+from ._ffi import Descriptor, Output, call, fd_from, handle_of, json_from, lib, text_from, unsigned
 from ._wait import Cancel, milliseconds, patiently
 from .console import Console
 from .enums import Cause, EventType, Stage, State, known
 from .errors import CallInterruptedError, ClosedError, FailedError, NotFoundError
+from .guest import Guest
 from .network import Forward, OpenForward, Policy, forward as forward_of, policy_text
 from .records import DeviceStats, Event, ExitInfo, Stats, StopOutcome
 from .vsock import VsockListener, VsockStream, flags
@@ -21,7 +22,7 @@ from .vsock import VsockListener, VsockStream, flags
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-class VM(Handle):
+class VM(Guest):
     """A machine, made by Builder.build() or boot(). Leaving ``with``, or forgetting it, ends it.
 
     Any method may be called from any thread. Those with a timeout (seconds; None is for ever, 0 does not wait) may take

@@ -14,7 +14,10 @@ expect() and read() had not returned is there for the next call. Time limits are
 from __future__ import annotations
 
 from .console import Console
+from .sandbox import Process, Sandbox
 from .vm import VM, Boot, Events, boot, build, open_forward
 from .vsock import VsockListener
 
-__all__ = ["VM", "Boot", "Console", "Events", "VsockListener", "boot", "build", "open_forward"]
+__all__ = [
+    "VM", "Boot", "Console", "Events", "Process", "Sandbox", "VsockListener", "boot", "build", "open_forward",
+]
