@@ -227,9 +227,16 @@ func (p *Process) await() {
 	}
 }
 
-// awaitExit waits for the end of a program of the guest's.
+// awaitExit waits for the end of a program of the guest's. A connection that is lost
+// meanwhile is no end: the agent calls again, and is asked again.
 func (v *VM) awaitExit(ctx context.Context, op string, id uint64) (ExitStatus, error) {
 	r, err := host.Call(ctx, v.guest, op, wire.AgentService.Wait, &wire.WaitRequest{Id: id})
+	for vm.KindOf(err) == vm.KindClosed {
+		if _, over := v.Exit(); over {
+			break
+		}
+		r, err = host.Call(ctx, v.guest, op, wire.AgentService.Wait, &wire.WaitRequest{Id: id})
+	}
 	if err != nil {
 		return ExitStatus{}, err
 	}

@@ -1,10 +1,14 @@
+//go:build linux
+
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,9 +89,22 @@ func (l *launch) onTerminal(conn Conn) error {
 	return nil
 }
 
+// openConsole opens the machine's console. Its driver makes the file a moment before it
+// can be opened (ENODEV until then), and no event tells when that ends.
+func openConsole(path string) (*os.File, error) {
+	const moment, tries = 5 * time.Millisecond, 1000
+	for i := 0; ; i++ {
+		f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+		if !errors.Is(err, unix.ENODEV) || i == tries {
+			return f, err
+		}
+		time.Sleep(moment)
+	}
+}
+
 // onConsole puts a program on the machine's console.
 func (l *launch) onConsole(path string) error {
-	console, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	console, err := openConsole(path)
 	if err != nil {
 		return err
 	}

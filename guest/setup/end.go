@@ -1,8 +1,11 @@
+//go:build linux
+
 package setup
 
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -71,8 +74,11 @@ func unmountAll() {
 			continue
 		}
 		if t == "/" || unix.Unmount(t, 0) != nil {
-			_ = unix.Mount("", t, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") // an overlay's disk goes with it
+			_ = unix.Mount("", t, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 		}
+	}
+	if changes >= 0 { // after the overlay that writes to it
+		_ = unix.Mount("", fmt.Sprintf("/proc/self/fd/%d", changes), "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 	}
 	unix.Sync()
 }

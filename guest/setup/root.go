@@ -1,3 +1,5 @@
+//go:build linux
+
 package setup
 
 import (
@@ -17,6 +19,9 @@ const (
 	changesDir = "/run/capsa/changes"
 	newRoot    = "/run/capsa/root"
 )
+
+// changes is the file system of an overlay's changes, out of reach by name; -1: none.
+var changes = -1
 
 // moved are the mounts of Early that a new root takes along.
 var moved = []string{"/dev", "/proc", "/sys", "/tmp", "/run"}
@@ -74,6 +79,12 @@ func mountOverlay(r *wire.Root) error {
 	default:
 		return fmt.Errorf("no kind of overlay %q", r.Overlay)
 	}
+	// The root will be over it; the end of the machine needs it.
+	fd, err := unix.Open(changesDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	changes = fd
 	upper, work := filepath.Join(changesDir, "upper"), filepath.Join(changesDir, "work")
 	for _, dir := range []string{upper, work} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

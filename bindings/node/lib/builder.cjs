@@ -37,6 +37,17 @@ const setters = {
   policy: (b, v) => b.policy(v),
   forwards: (b, v) => forwards(b, v),
   vsock: (b, v) => vsock(b, v),
+  root: (b, v, { writable }) => b.root(v, { writable }),
+  writable: (b, v, options) => {
+    if (options.root === undefined) throw new TypeError('writable needs a root');
+  },
+  mounts: (b, v) => {
+    for (const [target, share] of Object.entries(v)) {
+      const { path: directory, ...options } = typeof share === 'string' || share instanceof URL ? { path: share } : share;
+      b.mount(directory, target, options);
+    }
+  },
+  guest: (b, v) => b.guest(v),
 };
 
 /** Calls fn(path, other options) for each element of a list of options; a string is a path alone. */
@@ -77,8 +88,10 @@ class Builder {
   #handle;
 
   constructor(options = {}) {
+    const { sandbox = false, ...given } = options;
+    options = given;
     devices.checkOptions(options, Object.keys(setters), 'options of a machine');
-    this.#handle = native.builderNew();
+    this.#handle = sandbox ? native.builderNewSandbox() : native.builderNew();
     for (const [name, value] of Object.entries(options)) {
       if (value !== undefined) setters[name](this, value, options);
     }
@@ -160,6 +173,30 @@ class Builder {
 
   balloon(options) {
     native.builderSetBalloon(this.#handle, devices.balloon(options));
+    return this;
+  }
+
+  root(root, { writable = false } = {}) {
+    const overlay = writable ? 1 : 0;
+    if (typeof root === 'string' || root instanceof URL) {
+      native.builderSetRootDir(this.#handle, path(root), overlay);
+      return this;
+    }
+    const { path: image, ...options } = root;
+    const { overlay: changes, scratchDir, backingDirs, ...rest } = devices.disk(options);
+    native.builderSetRootDisk(this.#handle, path(image), {
+      ...rest, overlay: path(changes), scratchDir: path(scratchDir), backingDirs: backingDirs?.map(path),
+    }, overlay);
+    return this;
+  }
+
+  mount(directory, target, options = {}) {
+    native.builderMount(this.#handle, path(directory), target, devices.share(options));
+    return this;
+  }
+
+  guest(guest) {
+    native.builderSetGuestJson(this.#handle, typeof guest === 'string' ? guest : JSON.stringify(guest));
     return this;
   }
 

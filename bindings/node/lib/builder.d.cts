@@ -165,6 +165,16 @@ export interface MachineOptions {
   forwards?: (number | (ForwardOptions & { guestPort: number }))[];
   /** Whether the guest has sockets to the host, and ports that are bound for the machine's life. Default: false. */
   vsock?: boolean | { listen?: BoundPort[]; connect?: BoundPort[] };
+  /** Begins with a machine in which programs are run: with the library's agent, in a process of its own. */
+  sandbox?: boolean;
+  /** What becomes the root directory of a guest with an agent: a directory of the host, or a disk. */
+  root?: string | URL | (DiskOptions & { path: string | URL });
+  /** The guest writes its root. Default: what it writes stays in its memory. */
+  writable?: boolean;
+  /** Directories of the host that the agent mounts, by their absolute paths in the guest. */
+  mounts?: Record<string, string | URL | (ShareOptions & { path: string | URL })>;
+  /** What the agent does in the guest, as the key `guest` of the description has it. */
+  guest?: Record<string, unknown> | string;
 }
 
 /**
@@ -203,6 +213,12 @@ export class Builder {
    * is in none of the places where it could be.
    */
   isolation(isolation?: Isolation, options?: { jail?: Jail }): this;
+  /** Makes a directory of the host, or the file system on a disk, the root directory of a guest with an agent. */
+  root(root: string | URL | (DiskOptions & { path: string | URL }), options?: { writable?: boolean }): this;
+  /** Has the agent mount a directory of the host at an absolute path of the guest. */
+  mount(directory: string | URL, target: string, options?: ShareOptions): this;
+  /** Says what the agent does in the guest. What is left out stays as it is. */
+  guest(guest: Record<string, unknown> | string): this;
   network(options?: boolean | NetworkOptions): this;
   /** undefined goes back to everything but the host itself, and what only the host should reach. */
   policy(policy: Policy | string | undefined): this;

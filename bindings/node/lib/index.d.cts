@@ -4,6 +4,8 @@ export * from './builder.cjs';
 export * from './console.cjs';
 export * from './errors.cjs';
 export * from './network.cjs';
+export * from './process.cjs';
+export * from './sandbox.cjs';
 export * from './vm.cjs';
 export * from './vsock.cjs';
 export * from './wait.cjs';

@@ -2,5 +2,5 @@
 import capsa from './index.cjs';
 
 export const {
-  Builder, CapsaError, Console, PacketSocket, VM, VsockListener, doctor, has, metrics, version,
+  Builder, CapsaError, Console, PacketSocket, Process, Sandbox, VM, VsockListener, doctor, has, metrics, version,
 } = capsa;

@@ -9,6 +9,8 @@ const { Console } = require('./console.cjs');
 const { isClass } = require('./errors.cjs');
 const { Events, exitRecord } = require('./events.cjs');
 const { Network } = require('./network.cjs');
+const { path } = require('./devices.cjs');
+const { execIn, runIn } = require('./process.cjs');
 const { Vsock } = require('./vsock.cjs');
 const { forgotten } = require('./forgotten.cjs');
 
@@ -148,6 +150,41 @@ class VM extends EventEmitter {
   get vsock() {
     this.#vsock ??= new Vsock(this.#handle, this);
     return this.#vsock;
+  }
+
+  // ---- Programs and files of a guest with an agent
+
+  async waitReady(options) {
+    return JSON.parse(await waiting(options, (timeout, cancel) => native.vmWaitReady(this.#handle, timeout, cancel)));
+  }
+
+  exec(args, options) {
+    return execIn(this.#handle, this, args, options);
+  }
+
+  run(args, options) {
+    return runIn(this.#handle, this, args, options);
+  }
+
+  async copyIn(from, to, { keepOwner, ...options } = {}) {
+    await waiting(options, (timeout, cancel) =>
+      native.vmCopy(this.#handle, 1, path(from), path(to), keepOwner ? 1 : 0, timeout, cancel));
+  }
+
+  async copyOut(from, to, { keepOwner, ...options } = {}) {
+    await waiting(options, (timeout, cancel) =>
+      native.vmCopy(this.#handle, 0, path(from), path(to), keepOwner ? 1 : 0, timeout, cancel));
+  }
+
+  async readFile(name, options) {
+    const { bytes } = await waiting(options, (timeout, cancel) =>
+      native.vmFileRead(this.#handle, path(name), timeout, cancel));
+    return bytes;
+  }
+
+  async writeFile(name, data, { mode = 0, ...options } = {}) {
+    await waiting(options, (timeout, cancel) =>
+      native.vmFileWrite(this.#handle, path(name), data, mode, timeout, cancel));
   }
 
   get bootLog() {

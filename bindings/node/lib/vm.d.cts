@@ -3,6 +3,7 @@ import type { EventEmitter } from 'node:events';
 import type { MachineOptions } from './builder.cjs';
 import type { Console } from './console.cjs';
 import type { Network, OpenForward } from './network.cjs';
+import type { ExecOptions, Process, Result, RunOptions } from './process.cjs';
 import type { Vsock } from './vsock.cjs';
 import type { SignalOptions, WaitOptions } from './wait.cjs';
 
@@ -190,6 +191,20 @@ export class VM extends EventEmitter implements AsyncDisposable {
   readonly network: Network;
   /** Sockets to the guest. */
   readonly vsock: Vsock;
+  /** Waits until the guest's agent has set it up, and gives what the guest says of itself. */
+  waitReady(options?: WaitOptions): Promise<Record<string, unknown>>;
+  /** Starts a program in the guest: an executable and its arguments, no shell. The timeout is for the start. */
+  exec(args: string[], options?: ExecOptions): Promise<Process>;
+  /** Runs a program to its end. When the timeout passes it is killed. A status other than 0 is no error. */
+  run(args: string[], options?: RunOptions): Promise<Result>;
+  /** Copies a file or directory of the host into the guest, where it becomes `to`. */
+  copyIn(from: string | URL, to: string, options?: WaitOptions & { keepOwner?: boolean }): Promise<void>;
+  /** Copies a file or directory of the guest to the host, where it becomes `to`; nothing else is touched. */
+  copyOut(from: string, to: string | URL, options?: WaitOptions & { keepOwner?: boolean }): Promise<void>;
+  /** Reads a whole file of the guest, of 256 MiB at most. */
+  readFile(name: string, options?: WaitOptions): Promise<Buffer>;
+  /** Writes a whole file in place of the one there, which stays whole until then. */
+  writeFile(name: string, data: string | Uint8Array, options?: WaitOptions & { mode?: number }): Promise<void>;
   /** What the guest has written to its first serial port: the early boot log, and the text of a panic. */
   readonly bootLog: string;
   /** Asks the guest to make do with so many bytes; 0 ends that. {@link VM.stats} tells how far it is. */

@@ -11,6 +11,13 @@ static napi_value builder_new(napi_env env, napi_callback_info info) {
     return handle_new(env, KIND_BUILDER, b);
 }
 
+static napi_value builder_new_sandbox(napi_env env, napi_callback_info info) {
+    capsa_builder *b = NULL;
+    (void)info;
+    CALL(capsa_builder_new_sandbox(&b, &err));
+    return handle_new(env, KIND_BUILDER, b);
+}
+
 /* The arguments of a function whose first one is a builder; NULL when it throws. */
 static capsa_builder *get_builder(napi_env env, napi_callback_info info, size_t n, napi_value *args) {
     return get_args(env, info, n, args) ? handle_get(env, args[0], KIND_BUILDER) : NULL;
@@ -133,6 +140,20 @@ static napi_value from_json(napi_env env, napi_callback_info info) {
     return status ? throw_status(env, status, err) : handle_new(env, KIND_BUILDER, b);
 }
 
+/* setGuestJson(builder, text) */
+static napi_value set_guest_json(napi_env env, napi_callback_info info) {
+    napi_value args[2];
+    capsa_error *err = NULL;
+    void *json;
+    size_t len;
+
+    capsa_builder *b = get_builder(env, info, 2, args);
+    if (!b || !get_bytes(env, args[1], "json", &json, &len)) return NULL;
+    capsa_status status = capsa_builder_set_guest_json(b, json, len, &err);
+    free(json);
+    return status ? throw_status(env, status, err) : NULL;
+}
+
 /* ---- Build: it reads files. */
 
 struct build_job {
@@ -184,6 +205,7 @@ bool builder_init(napi_env env, napi_value exports) {
         METHOD("builderSetCpus", set_cpus),       METHOD("builderSetMemoryMib", set_memory_mib),
         METHOD("builderSetTimeout", set_timeout), METHOD("builderToJson", to_json),
         METHOD("builderFromJson", from_json),     METHOD("builderBuild", build),
+        METHOD("builderNewSandbox", builder_new_sandbox), METHOD("builderSetGuestJson", set_guest_json),
     };
     return DEFINE(env, exports, methods);
 }

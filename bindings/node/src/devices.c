@@ -73,6 +73,37 @@ static napi_value add_disk(napi_env env, napi_callback_info info) {
     return status ? throw_status(env, status, err) : NULL;
 }
 
+/* setRootDisk(builder, path, options, overlay) */
+static napi_value set_root_disk(napi_env env, napi_callback_info info) {
+    capsa_disk_options o = CAPSA_DISK_OPTIONS_INIT;
+    struct disk_texts t = {0};
+    capsa_error *err = NULL;
+    napi_value args[4];
+    uint32_t overlay;
+
+    capsa_builder *b = get_builder(env, info, 4, args);
+    if (!b) return NULL;
+    bool ok = get_text(env, args[1], "path", &t.path) && get_disk(env, args[2], &o, &t) &&
+              get_u32(env, args[3], "overlay", &overlay);
+    capsa_status status = ok ? capsa_builder_set_root_disk(b, t.path, &o, overlay, &err) : CAPSA_OK;
+    free_disk_texts(&t);
+    return status ? throw_status(env, status, err) : NULL;
+}
+
+/* setRootDir(builder, path, overlay) */
+static napi_value set_root_dir(napi_env env, napi_callback_info info) {
+    capsa_error *err = NULL;
+    napi_value args[3];
+    uint32_t overlay;
+    char *path;
+
+    capsa_builder *b = get_builder(env, info, 3, args);
+    if (!b || !get_u32(env, args[2], "overlay", &overlay) || !get_text(env, args[1], "path", &path)) return NULL;
+    capsa_status status = capsa_builder_set_root_dir(b, path, overlay, &err);
+    free(path);
+    return status ? throw_status(env, status, err) : NULL;
+}
+
 /* ---- Shared directories. */
 
 static bool get_range(napi_env env, napi_value v, capsa_id_range *range) {
@@ -119,24 +150,38 @@ static bool get_share(napi_env env, napi_value v, capsa_share_options *o, capsa_
     return true;
 }
 
-/* addShare(builder, tag, path, options): flags, cache, owner and xattr are numbers */
-static napi_value add_share(napi_env env, napi_callback_info info) {
+typedef capsa_status share_adder(capsa_builder *, const char *, const char *, const capsa_share_options *,
+                                 capsa_error **);
+
+/* A function of two texts and a share's options: flags, cache, owner and xattr are numbers. */
+static napi_value with_share(napi_env env, napi_callback_info info, share_adder *add, const char *first,
+                             const char *second) {
     capsa_share_options o = CAPSA_SHARE_OPTIONS_INIT;
     capsa_id_range *uids = NULL, *gids = NULL;
-    char *tag = NULL, *path = NULL;
+    char *a = NULL, *z = NULL;
     capsa_error *err = NULL;
     napi_value args[4];
 
     capsa_builder *b = get_builder(env, info, 4, args);
     if (!b) return NULL;
-    bool ok = get_text(env, args[1], "tag", &tag) && get_text(env, args[2], "path", &path) &&
+    bool ok = get_text(env, args[1], first, &a) && get_text(env, args[2], second, &z) &&
               get_share(env, args[3], &o, &uids, &gids);
-    capsa_status status = ok ? capsa_builder_add_share(b, tag, path, &o, &err) : CAPSA_OK;
+    capsa_status status = ok ? add(b, a, z, &o, &err) : CAPSA_OK;
     free(uids);
     free(gids);
-    free(tag);
-    free(path);
+    free(a);
+    free(z);
     return status ? throw_status(env, status, err) : NULL;
+}
+
+/* addShare(builder, tag, path, options) */
+static napi_value add_share(napi_env env, napi_callback_info info) {
+    return with_share(env, info, capsa_builder_add_share, "tag", "path");
+}
+
+/* mount(builder, path, target, options) */
+static napi_value mount(napi_env env, napi_callback_info info) {
+    return with_share(env, info, capsa_builder_mount, "path", "target");
 }
 
 /* ---- Balloon, process and sockets. */
@@ -206,6 +251,8 @@ bool devices_init(napi_env env, napi_value exports) {
         METHOD("builderAddShare", add_share),         METHOD("builderSetBalloon", set_balloon),
         METHOD("builderSetIsolation", set_isolation), METHOD("builderSetVsock", set_vsock),
         METHOD("builderVsockListen", vsock_listen),   METHOD("builderVsockConnect", vsock_connect),
+        METHOD("builderSetRootDisk", set_root_disk),  METHOD("builderSetRootDir", set_root_dir),
+        METHOD("builderMount", mount),
     };
     return DEFINE(env, exports, methods);
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command agent is libcapsa's program in a guest. As process 1 it sets the guest up and
 // ends it; else it serves the host as any program of the guest's own system may.
 //
