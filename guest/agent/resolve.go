@@ -136,10 +136,12 @@ func findUser(spec string) (user, error) {
 	}
 	who, group, hasGroup := strings.Cut(spec, ":")
 	u := user{home: "/", shell: "/bin/sh", name: who}
-	known, err := osuser.Lookup(who)
-	if err != nil {
-		known, err = osuser.LookupId(who)
+	number, notNumber := strconv.ParseUint(who, 10, 31)
+	lookup := osuser.Lookup
+	if notNumber == nil {
+		lookup = osuser.LookupId
 	}
+	known, err := lookup(who)
 	switch {
 	case err == nil:
 		u.name, u.home = known.Username, known.HomeDir
@@ -151,12 +153,10 @@ func findUser(spec string) (user, error) {
 				u.groups = append(u.groups, uint32(n))
 			}
 		}
-	default: // a number needs no entry
-		n, bad := strconv.ParseUint(who, 10, 31)
-		if bad != nil {
-			return user{}, fmt.Errorf("no user %q: %w", who, unix.ENOENT)
-		}
-		u.uid = int(n)
+	case notNumber == nil: // a number needs no entry
+		u.uid = int(number)
+	default:
+		return user{}, fmt.Errorf("no user %q: %w", who, unix.ENOENT)
 	}
 	if hasGroup {
 		u.groups = nil
