@@ -97,6 +97,12 @@
 // the machine has ended. The guest is not trusted: what it sends is bounded, and nothing
 // that it says makes the host write outside of where it is told to.
 //
+// # Pools
+//
+// A Pool keeps machines ready, so that acquiring one takes no longer than asking it how
+// it is. Each is used once: another takes its place when it is released, when it dies
+// while it waits, and when a check finds it unwell. Those who wait are served in turn.
+//
 // # Backends
 //
 // On Linux machines run under KVM. [Doctor] says whether that works on this host

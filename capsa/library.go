@@ -30,6 +30,7 @@ var features = map[string]bool{
 	"metrics":        true,
 	"network":        true,
 	"pause":          true,
+	"pool":           true,
 	"power-button":   true,
 	"rosetta":        true,
 	"save":           true,
@@ -41,7 +42,7 @@ var features = map[string]bool{
 
 // Has says whether this build knows a feature: the name of a backend ("kvm"), or
 // one of "balloon", "boot-efi", "boot-linux", "console", "console-expect", "console-resize",
-// "console-run", "disk", "events", "isolation", "metrics", "network", "pause", "power-button",
+// "console-run", "disk", "events", "isolation", "metrics", "network", "pause", "pool", "power-button",
 // "rosetta", "save", "share", "stop-in-stages", "timeout", "vsock". Whether it works on this host is for Doctor to say.
 func Has(feature string) bool {
 	if features[feature] {
