@@ -20,7 +20,7 @@ const component = "agent"
 // method is one of the agent's, as a method expression: wire.AgentService.Start.
 type method[Q, R any] = func(wire.AgentService, context.Context, *Q) (*R, error)
 
-// Call makes a call and waits for its answer, first for the agent if need be. Errors:
+// Call makes a call and waits for its answer, first until the guest is set up. Errors:
 // the guest's own (KindGuest, or the kind that its error number has), KindProtocol,
 // KindClosed (the connection or the Host ended), KindLimit, KindTimeout, KindCancelled.
 // A call whose wait has ended is still carried out.
@@ -31,6 +31,15 @@ func Call[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R], q *
 // CallLate is Call. late gets the answer that came after the caller had gone; it is
 // called on a goroutine of the Host's and may make calls.
 func CallLate[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R], q *Q, late func(*R)) (*R, error) {
+	// Before it is set up the guest has another root directory.
+	if _, err := h.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return callEarly(ctx, h, op, m, q, late)
+}
+
+// callEarly is CallLate for a guest that need not be set up.
+func callEarly[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R], q *Q, late func(*R)) (*R, error) {
 	if size := requestSize(q); size > wire.MaxRequest {
 		return nil, vm.Errorf(vm.KindLimit, op, "the request takes %d bytes; at most %d are sent", size, wire.MaxRequest).WithComponent(component)
 	}

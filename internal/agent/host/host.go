@@ -288,7 +288,7 @@ func (h *Host) setUp() {
 		setup = &wire.ConfigureRequest{}
 	}
 	setup.TimeNs = time.Now().UnixNano()
-	reply, err := Call(context.Background(), h, "configure", wire.AgentService.Configure, setup)
+	reply, err := callEarly(context.Background(), h, "configure", wire.AgentService.Configure, setup, nil)
 	h.mu.Lock()
 	if h.info != nil || h.fault != nil {
 		h.mu.Unlock()
