@@ -213,8 +213,8 @@ func (a *App) runBehind(ctx context.Context, spec hold.Spec) error {
 
 // startStatus is the exit status for a program that could not be started.
 func startStatus(spec hold.Spec, err error) int {
-	if spec.Command == nil {
-		return statusFailed
+	if e, ok := errors.AsType[*vm.Error](err); spec.Command == nil || !ok || e.Op != "exec" {
+		return statusFailed // it was not the program that is missing
 	}
 	return statusOf(capsa.ExitStatus{}, err)
 }

@@ -31,6 +31,9 @@ func Call[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R], q *
 // CallLate is Call. late gets the answer that came after the caller had gone; it is
 // called on a goroutine of the Host's and may make calls.
 func CallLate[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R], q *Q, late func(*R)) (*R, error) {
+	if size := requestSize(q); size > wire.MaxRequest {
+		return nil, vm.Errorf(vm.KindLimit, op, "the request takes %d bytes; at most %d are sent", size, wire.MaxRequest).WithComponent(component)
+	}
 	// Before it is set up the guest has another root directory.
 	if _, err := h.Ready(ctx); err != nil {
 		return nil, err
@@ -40,9 +43,6 @@ func CallLate[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R],
 
 // callEarly is CallLate for a guest that need not be set up.
 func callEarly[Q, R any](ctx context.Context, h *Host, op string, m method[Q, R], q *Q, late func(*R)) (*R, error) {
-	if size := requestSize(q); size > wire.MaxRequest {
-		return nil, vm.Errorf(vm.KindLimit, op, "the request takes %d bytes; at most %d are sent", size, wire.MaxRequest).WithComponent(component)
-	}
 	l, err := h.await(ctx, op)
 	if err != nil {
 		return nil, err
