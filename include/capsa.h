@@ -543,7 +543,9 @@ CAPSA_API uint32_t capsa_abi_version(void);
 CAPSA_API int capsa_has(const char *feature);
 
 /* Examines the host. *json becomes a text (free it with capsa_mem_free) that says for each backend whether it works
- * here, why not, and what to do about it. Opens /dev/kvm for a moment. Errors: NO_MEMORY, INTERNAL. Since 0.1. */
+ * here, why not, and what to do about it; and of one that works what it can do ("features"), and for what it cannot what
+ * that would take ("needs"), as the errors of capsa_builder_build do. Opens /dev/kvm for a moment; on macOS starts
+ * capsa-vzd. Errors: NO_MEMORY, INTERNAL. Since 0.1. */
 CAPSA_API capsa_status capsa_doctor(char **json, capsa_error **err);
 
 /* Writes the counters of all machines of the process that have not been freed, in the text format of Prometheus, to

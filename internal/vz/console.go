@@ -60,11 +60,7 @@ func (m *machine) makeConsole(ends *Ends) error {
 	if next == nil {
 		next = io.Discard
 	}
-	c.scan = vm.NewPanicScanner(next, nil, func(text string) {
-		if m.host.Event != nil {
-			m.host.Event(vm.Event{Type: vm.EventOOM, Component: "guest", Message: text})
-		}
-	})
+	c.scan = vm.NewPanicScanner(next, nil, nil)
 	c.onPanic = func() {
 		text := c.scan.Panic()
 		m.end(ending{cause: vm.PanicCause(text), panic: text})
