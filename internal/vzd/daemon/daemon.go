@@ -49,8 +49,10 @@ func run(args []string, backend vm.Backend, opts vzd.Options) error {
 	}
 	closeInherited(control)
 	unix.CloseOnExec(control)
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil { // with the guest's memory in it
-		return os.NewSyscallError("setrlimit", err)
+	for _, resource := range unneeded {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{}); err != nil {
+			return os.NewSyscallError("setrlimit", err)
+		}
 	}
 	conn, err := wire.NewConn(control)
 	if err != nil {

@@ -11,6 +11,10 @@ import (
 	"github.com/libcapsa/libcapsa/internal/safe"
 )
 
+// unneeded are resources that a machine has none of: a core file would have the
+// guest's memory in it.
+var unneeded = []int{unix.RLIMIT_CORE}
+
 // watchParent calls gone, once, on a goroutine of its own, when the process that
 // started this one has ended. stop ends the watch and joins it.
 func watchParent(parent int, gone func()) (stop func(), err error) {

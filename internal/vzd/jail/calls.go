@@ -15,21 +15,24 @@ import (
 // vCPUs and devices, and of the connection to the client.
 var running = []uint32{
 	// Memory, threads, time, signals.
-	unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MPROTECT, unix.SYS_MADVISE, unix.SYS_MREMAP, unix.SYS_BRK,
-	unix.SYS_FUTEX, unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP,
-	unix.SYS_CLOCK_GETTIME, unix.SYS_GETTIMEOFDAY, unix.SYS_RESTART_SYSCALL, unix.SYS_GETRANDOM,
+	unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MPROTECT, unix.SYS_MADVISE,
+	unix.SYS_FUTEX, unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_GETTIME,
+	unix.SYS_RESTART_SYSCALL, unix.SYS_GETRANDOM,
 	unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK,
 	unix.SYS_GETTID, unix.SYS_GETPID, unix.SYS_GETPPID, unix.SYS_GETEUID, unix.SYS_GETEGID, unix.SYS_GETUID, unix.SYS_GETGID,
-	unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_UNAME, unix.SYS_SYSINFO, unix.SYS_GETRLIMIT,
-	// Descriptors that are open.
-	unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_LSEEK, unix.SYS_FCNTL,
-	unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2,
-	unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE, unix.SYS_FDATASYNC, unix.SYS_FSYNC, unix.SYS_FLOCK,
+	unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_GETRLIMIT,
+	// Descriptors that are open; holes in the memory that a guest gives back.
+	unix.SYS_READ, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_LSEEK, unix.SYS_FCNTL, unix.SYS_FALLOCATE,
 	// Waiting.
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2, unix.SYS_POLL, unix.SYS_PPOLL,
 	// Sockets that are open.
 	unix.SYS_RECVMSG, unix.SYS_SENDMSG, unix.SYS_RECVFROM, unix.SYS_SENDTO, unix.SYS_SHUTDOWN,
 	unix.SYS_GETSOCKOPT, unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
+}
+
+// ofDisks are those of a machine with disks: their files are open.
+var ofDisks = []uint32{
+	unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_FTRUNCATE, unix.SYS_FDATASYNC, unix.SYS_FSYNC,
 }
 
 // ofSockets are those of a machine with sockets: unix sockets, and their names.
@@ -47,6 +50,8 @@ var ofNetworks = []uint32{
 
 // ofShares are those of a machine that shares directories: the calls for files.
 var ofShares = []uint32{
+	unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2,
+	unix.SYS_FTRUNCATE, unix.SYS_FDATASYNC, unix.SYS_FSYNC, unix.SYS_FLOCK,
 	unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_READLINKAT, unix.SYS_STATX, unix.SYS_NEWFSTATAT, unix.SYS_FSTATFS, unix.SYS_GETDENTS64,
 	unix.SYS_MKDIRAT, unix.SYS_MKNODAT, unix.SYS_UNLINKAT, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2,
 	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT, unix.SYS_TRUNCATE,
@@ -59,6 +64,9 @@ var ofShares = []uint32{
 // allowed are the calls of a machine, besides those whose arguments are looked at.
 func allowed(cfg vm.Config) []uint32 {
 	out := slices.Clone(running)
+	if len(cfg.Disks) > 0 {
+		out = append(out, ofDisks...)
+	}
 	if cfg.Vsock.Enabled() {
 		out = append(out, ofSockets...)
 	}

@@ -402,3 +402,16 @@ func TestFilter(t *testing.T) {
 	require.Equal(t, kill, decide(t, plain, unix.AUDIT_ARCH_I386, unix.SYS_READ))
 	require.LessOrEqual(t, len(running), 70)
 }
+
+// TestSize holds the lists down: a call more is a part of the host's kernel more.
+func TestSize(t *testing.T) {
+	cfg := guest(t)
+	size := func() int { return len(allowed(cfg)) + len(checks(cfg)) }
+	require.LessOrEqual(t, size(), 60, "with a disk")
+	cfg.Vsock.On = true
+	require.LessOrEqual(t, size(), 72, "and sockets")
+	cfg.Network.Mode = vm.NetworkUser
+	require.LessOrEqual(t, size(), 77, "and a network")
+	cfg.Shares = []vm.Share{{Tag: "s", Path: "/"}}
+	require.LessOrEqual(t, size(), 109, "and a share")
+}
