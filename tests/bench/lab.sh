@@ -10,3 +10,4 @@ peer=$(qemu '' -initrd "$initrd" -chardev null,id=c)
 "$build/bench/boot" "$rounds" $capsa -- $peer -append "$args"
 "$here/counts.sh" ours $capsa
 "$here/counts.sh" peer $peer -append "$args"
+"$build/bench/isolated" traffic "$kernel" "$build/guest/initrd.cpio" 5

@@ -22,6 +22,7 @@ compile boot "$here/boot.c"
 compile once "$here/once.c"
 compile disk "$here/disk.c"
 compile stop "$here/stop.c"
+compile isolated "$here/isolated.c"
 compile calls.so -shared -fPIC "$here/calls.c"
 for init in init diskload; do
 	gcc -std=c11 -O2 -Wall -Wextra -Werror -static -s -o "$out/$init" "$here/$init.c"
@@ -39,6 +40,7 @@ for part; do
 	native)
 		[ -w /dev/kvm ] || { echo "bench: no /dev/kvm" >&2; exit 1; }
 		"$out/native" "$out/first" "$out/noop.so" >>"$out/samples.jsonl"
+		"$out/isolated" native "$out/first" >>"$out/samples.jsonl"
 		"$out/load" "$build/libcapsa.so" >>"$out/samples.jsonl"
 		CAPSA_LIBRARY="$build/libcapsa.so" PYTHONPATH=bindings/python/src \
 			"${PYTHON:-/usr/bin/python3}" "$here/python.py" "$out/first" "$out/calls.so" >>"$out/samples.jsonl"
