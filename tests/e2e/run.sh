@@ -19,7 +19,7 @@ mkdir -p "$build/e2e"
 # What guests get from a share.
 mkdir -p "$build/e2e/guest"
 CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$build/e2e/guest/" ./guest/cmd/vsockpeer
-"$here/vsock_kernel.sh" "$build/e2e"
+"$here/linux.sh" "$build/e2e"
 # One run's program may be another's text file; it is replaced whole.
 gcc -std=c11 -O1 -g -Wall -Wextra -Werror -pedantic -Iinclude -o "$build/e2e/.e2e.$$" "$here"/*.c "$build/e2e/vsock_kernel.o" \
 	-L"$build" -lcapsa -Wl,-rpath,"$build" -pthread

@@ -1,5 +1,5 @@
 /* vsock_kernel.c - Linux's own test of AF_VSOCK between a guest and this host: the guest runs it as it is, the host as
- * a function of this program (vsock_kernel.sh) whose calls about sockets are made with libcapsa's. */
+ * a function of this program (linux.sh) whose calls about sockets are made with libcapsa's. */
 #define _GNU_SOURCE
 #include "vsock_kernel.h"
 

@@ -1,4 +1,4 @@
-/* vsock_kernel.h - Linux's own test of AF_VSOCK (tools/testing/vsock), as a function: see vsock_kernel.sh. */
+/* vsock_kernel.h - Linux's own test of AF_VSOCK (tools/testing/vsock), as a function: see linux.sh. */
 #ifndef E2E_VSOCK_KERNEL_H
 #define E2E_VSOCK_KERNEL_H
 
