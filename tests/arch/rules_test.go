@@ -133,6 +133,7 @@ var rules = []rule{
 	{folder: "guest/cmd/agent", own: []string{"guest/agent", "guest/setup", "internal/agent/wire"}, third: []string{sys, "github.com/mdlayher/vsock"}},
 	{folder: "guest/cmd/vsockpeer", third: []string{"github.com/mdlayher/vsock"}},
 	{folder: "tests", own: []string{"capsa", "guest"}, third: []string{sys, testify}},
+	{folder: "tests/bench/share", own: []string{"internal/fuse"}, third: []string{sys, "github.com/hanwen/go-fuse/v2"}},
 	{folder: "tests/bench/net", own: []string{"internal/net", "internal/vm"}, third: []string{sys}},
 }
 

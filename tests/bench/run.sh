@@ -1,6 +1,7 @@
 #!/bin/sh
-# run.sh [native|net|netlab|boot|disk|stop...]: builds and runs the benchmarks and reports them; README.md says what they are.
+# run.sh [native|net|netlab|mount|boot|disk|stop...]: builds and runs the benchmarks and reports them; README.md says what they are.
 # BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15; disk 5, stop 7) machines of a pair;
+# of a share on a mount CAPSA_BENCH_MOUNT_ROUNDS (15);
 # of the network CAPSA_BENCH_NET_ROUNDS (5) of CAPSA_BENCH_NET_MS (400) for each test and peer.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,7 +10,7 @@ cd "$root"
 build=$(cd "${BUILD:-build}" && pwd)
 out=$build/bench
 mkdir -p "$out"
-[ $# -gt 0 ] || set -- native net boot disk stop
+[ $# -gt 0 ] || set -- native net mount boot disk stop
 
 compile() {
 	name=$1
@@ -65,6 +66,11 @@ for part; do
 		CGO_ENABLED=0 go run ./guest/cmd/mkinitrd -o "$out/net.cpio" -file "init=$out/netinit" -file "traffic=$out/traffic"
 		tests/lab/lab-run "$here/net/lab.sh" "$build" "${CAPSA_BENCH_NET_ROUNDS:-1}" "${CAPSA_BENCH_NET_MS:-500}" \
 			${CAPSA_BENCH_NET_TESTS:-} >>"$out/samples.jsonl"
+		;;
+	mount)
+		gcc -std=c11 -O2 -Wall -Wextra -Werror -o "$out/share-load" "$here/share/load.c"
+		CGO_ENABLED=0 go build -o "$out/share-server" ./tests/bench/share/server
+		"$here/share/mount.sh" "$out" "${CAPSA_BENCH_MOUNT_ROUNDS:-15}" >>"$out/samples.jsonl"
 		;;
 	boot)
 		echo "bench: booting Linux on: $(tests/lab/lab-run --where)" >&2
