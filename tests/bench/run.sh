@@ -64,7 +64,9 @@ for part; do
 		gcc -std=c11 -O2 -Wall -Wextra -Werror -pthread -static -s -o "$out/traffic" "$here/net/traffic.c"
 		compile machine "$here/net/machine.c"
 		CGO_ENABLED=0 go run ./guest/cmd/mkinitrd -o "$out/net.cpio" -file "init=$out/netinit" -file "traffic=$out/traffic"
-		tests/lab/lab-run "$here/net/lab.sh" "$build" "${CAPSA_BENCH_NET_ROUNDS:-1}" "${CAPSA_BENCH_NET_MS:-500}" \
+		NET_DUMMY=$(guest/kernel/stock.sh amd64)/modules/drivers/net/dummy.ko
+		export NET_DUMMY
+		LAB_FORCE=1 tests/lab/lab-run "$here/net/lab.sh" "$build" "${CAPSA_BENCH_NET_ROUNDS:-1}" "${CAPSA_BENCH_NET_MS:-2000}" \
 			${CAPSA_BENCH_NET_TESTS:-} >>"$out/samples.jsonl"
 		;;
 	mount)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # lab.sh BUILD ROUNDS MS [TEST...]: the network of a Linux guest: ours in libcapsa, QEMU's with slirp and with passt. Prints
-# samples. run.sh starts it on real KVM; it brings the machine's loopback up. TEST is a test of traffic.c and an MTU.
+# samples. run.sh starts it in the lab, whose interfaces it sets up. NET_DUMMY is the module of dummy devices, TEST a test of
+# traffic.c and an MTU.
 set -eu
 build=$1 rounds=$2 ms=$3
 shift 3
@@ -9,8 +10,11 @@ tests=$*
 bin=$build/bench kernel=$build/guest/bzImage initrd=$build/bench/net.cpio
 tmp=$(mktemp -d)
 ip link set lo up
-ip addr show lo | grep -q 10.99.0.1 || ip addr add 10.99.0.1/24 dev lo
-ip route replace default via 10.99.0.2 dev lo 2>/dev/null || true # passt wants to know where out is
+# passt takes an interface with a way out for the host's.
+[ -e /sys/class/net/dummy0 ] || busybox insmod "$NET_DUMMY"
+ip addr replace 10.99.0.1/24 dev dummy0
+ip link set dummy0 up
+ip route replace default via 10.99.0.2
 "$bin/traffic" serve 7000 &
 server=$!
 trap 'kill $server; rm -rf $tmp' EXIT
@@ -19,7 +23,7 @@ args=
 for t in $tests; do args="$args traffic=${t%-*}:${t#*-}:$ms"; done
 # As in ../lab.sh.
 qemu() {
-	qemu-system-x86_64 -M microvm,x-option-roms=off,pit=off,pic=off,isa-serial=off,rtc=off -accel ${NET_ACCEL:-kvm} ${NET_CPU:--cpu host} -m 256 \
+	qemu-system-x86_64 -M microvm,x-option-roms=off,pit=off,pic=off,isa-serial=off,rtc=off -accel kvm -cpu host -m 256 \
 		-nodefaults -no-user-config -nographic -no-reboot -kernel "$kernel" -initrd "$initrd" \
 		-device virtio-serial-device -chardev stdio,id=c,signal=off -device virtconsole,chardev=c "$@" \
 		-append "quiet console=hvc0 panic=-1 reboot=t pci=off tsc=reliable no_timer_check random.trust_cpu=on$args" </dev/null
