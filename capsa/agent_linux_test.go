@@ -24,7 +24,6 @@ func TestMain(m *testing.M) {
 	if path == "" {
 		os.Exit(m.Run())
 	}
-	os.Unsetenv(agentVariable)
 	a := agent.New(agent.Config{Version: "test", Dial: func() (agent.Conn, error) {
 		c, err := net.Dial("unix", path)
 		if err != nil {

@@ -27,7 +27,7 @@ func (a *Agent) info() *wire.InfoReply {
 	return &wire.InfoReply{
 		AgentVersion: a.cfg.Version, Kernel: unix.ByteSliceToString(u.Release[:]),
 		Hostname: unix.ByteSliceToString(u.Nodename[:]), Os: osName(),
-		Cpus: uint32(runtime.NumCPU()), Memory: uint64(s.Totalram) * uint64(s.Unit), UptimeNs: monotonic(),
+		Cpus: uint32(runtime.NumCPU()), Memory: s.Totalram * uint64(s.Unit), UptimeNs: monotonic(),
 		Init: a.cfg.Init, Cgroups: a.cgroups != nil && a.cgroups.limits, Addresses: addresses(),
 		ReadyNs: ready, StartNs: a.start,
 	}

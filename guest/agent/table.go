@@ -68,18 +68,6 @@ func (t *table[T]) take(id uint64) (T, error) {
 	return x, nil
 }
 
-func (t *table[T]) each(fn func(T)) {
-	t.mu.Lock()
-	list := make([]T, 0, len(t.all))
-	for _, x := range t.all {
-		list = append(list, x)
-	}
-	t.mu.Unlock()
-	for _, x := range list {
-		fn(x)
-	}
-}
-
 func (t *table[T]) size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -44,7 +44,7 @@ func (g *guard) Read(p []byte) (int, error) {
 		g.mu.Lock()
 		g.bad = bad
 		g.mu.Unlock()
-		_ = g.Conn.Close()
+		_ = g.Close()
 		return 0, bad
 	}
 	return n, err

@@ -16,7 +16,7 @@ import (
 func Write(w io.Writer, from, name string) error {
 	t := tar.NewWriter(w)
 	links := links{}
-	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(from, func(p string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (l links) first(info fs.FileInfo, name string) string {
 	if !ok || st.Nlink < 2 || !info.Mode().IsRegular() {
 		return ""
 	}
-	key := [2]uint64{uint64(st.Dev), st.Ino}
+	key := [2]uint64{uint64(st.Dev), st.Ino} //nolint:unconvert // an int32 on macOS
 	first := l[key]
 	if first == "" {
 		l[key] = name
