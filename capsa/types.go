@@ -208,6 +208,7 @@ const (
 	EventLost        = vm.EventLost
 	EventDiskError   = vm.EventDiskError
 	EventCrashKernel = vm.EventCrashKernel
+	EventLink        = vm.EventLink
 )
 
 // The formats of images.

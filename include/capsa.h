@@ -89,6 +89,7 @@ typedef struct capsa_vm capsa_vm;           /* a machine */
 typedef struct capsa_console capsa_console; /* a reader and writer of a machine's console */
 typedef struct capsa_output capsa_output;   /* immutable bytes that came from the guest */
 typedef struct capsa_exec capsa_exec;       /* a program in the guest */
+typedef struct capsa_network capsa_network; /* a network of several machines */
 
 /* Classes of status. */
 #define CAPSA_OK 0
@@ -362,6 +363,87 @@ typedef struct capsa_exec_status {
 } capsa_exec_status;
 #define CAPSA_EXEC_STATUS_INIT                                                                                        \
     { sizeof(capsa_exec_status), 0, 0, 0, 0, 0, 0, 0 }
+/*
+ * A network of several machines (capsa_network_new), in user space like that of one. Since 0.1.
+ *
+ * Each machine gets an address by DHCP, or the static one of capsa_attach_options, and finds the others by their names,
+ * also below "capsa.internal" and the domain. Each has a gateway to itself, with its builder's policy, forwarded ports
+ * and limits; all look like one. A flow between two machines needs the leave of both: of the policy of the one that
+ * opens it, as "outbound" to the other's address, and of the other's, as "inbound". A machine's frames from addresses that
+ * are not its own go nowhere, and nothing is flooded.
+ */
+#define CAPSA_SHARED_NO_IPV6 1     /* IPv4 only */
+#define CAPSA_SHARED_HOST_ACCESS 2 /* the gateway's address leads to the host's loopback, as far as policies go */
+#define CAPSA_SHARED_NO_NAT 4      /* nothing leaves the network but through forwarded ports */
+#define CAPSA_SHARED_ISOLATED 8    /* machines do not reach each other */
+#define CAPSA_SHARED_BROADCAST 16  /* broadcasts and multicasts reach all machines, some hundreds in a second */
+typedef struct capsa_shared_options {
+    uint32_t size;                /* sizeof(capsa_shared_options) */
+    uint32_t flags;               /* CAPSA_SHARED_NO_IPV6 and so on */
+    uint32_t mtu;                 /* bytes, 1280 to 65520; 0: 1500 */
+    uint32_t reserved;            /* 0 */
+    const char *ipv4;             /* network of 8 to 30 bits; NULL: "10.0.2.0/24" */
+    const char *gateway;          /* this side's address there; NULL: the 2nd */
+    const char *ipv6;             /* network of 64 bits; NULL: "fd6c:6962:6361::/64" */
+    const char *domain;           /* of the machines' names, and the first search domain; NULL: "capsa.internal" */
+    const char *const *dns;       /* name servers, "192.0.2.53" or "192.0.2.53:5353"; none: the host's */
+    size_t n_dns;                 /* their number, 8 at most */
+    const char *const *search;    /* search domains after the first */
+    size_t n_search;              /* their number, 31 at most */
+    const capsa_host_name *hosts; /* static names */
+    size_t n_hosts;               /* their number: of 4096 names 64 addresses each at most */
+} capsa_shared_options;
+#define CAPSA_SHARED_OPTIONS_INIT                                                                                     \
+    { sizeof(capsa_shared_options), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0 }
+
+/* How a machine is attached to a shared network, to a descriptor or to a TAP interface. Since 0.1. */
+#define CAPSA_FRAMING_STREAM 0   /* a stream socket; 4 bytes of length, big endian, before each frame: QEMU, passt */
+#define CAPSA_FRAMING_DATAGRAM 1 /* a datagram or seqpacket socket; a frame is a message */
+#define CAPSA_FRAMING_TAP 2      /* an open TAP with IFF_NO_PI, and for long frames with IFF_VNET_HDR */
+typedef struct capsa_attach_options {
+    uint32_t size;     /* sizeof(capsa_attach_options) */
+    uint32_t flags;    /* CAPSA_NETWORK_LINK_DOWN or 0 */
+    uint32_t framing;  /* CAPSA_FRAMING_...; of a descriptor */
+    uint32_t mtu;      /* bytes, 1280 to 65520; 0: 1500; a shared network has its own */
+    const char *mac;   /* of the guest, "02:00:5e:10:00:01"; NULL: made of the machine's name, or of chance */
+    const char *guest; /* static IPv4 address in a shared network; NULL: any that is free */
+    const char
+        *hostname; /* in a shared network: the machine's name in DNS; NULL: the builder's name, if it can be one */
+} capsa_attach_options;
+#define CAPSA_ATTACH_OPTIONS_INIT                                                                                     \
+    { sizeof(capsa_attach_options), 0, 0, 0, NULL, NULL, NULL }
+
+/* What bounds the guest's network device. What is over a bound waits, and of new connections the guest asks again. Rates
+ * are per second, 0 bounds nothing; a burst of 0 is a tenth of a second's. Since 0.1. */
+typedef struct capsa_network_limits {
+    uint32_t size;                     /* sizeof(capsa_network_limits) */
+    uint32_t flags;                    /* 0 */
+    uint64_t from_guest_bytes;         /* of Ethernet */
+    uint64_t from_guest_bytes_burst;   /* bytes at once */
+    uint64_t from_guest_packets;       /* of a long frame: those that it will be cut into */
+    uint64_t from_guest_packets_burst; /* packets at once */
+    uint64_t to_guest_bytes;           /* as above */
+    uint64_t to_guest_bytes_burst;     /* as above */
+    uint64_t to_guest_packets;         /* as above */
+    uint64_t to_guest_packets_burst;   /* as above */
+    uint64_t connections;              /* flows that the guest opens, of every protocol */
+    uint64_t connections_burst;        /* flows at once */
+} capsa_network_limits;
+#define CAPSA_NETWORK_LIMITS_INIT                                                                                     \
+    { sizeof(capsa_network_limits), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Where what passes the guest's network device is written to, as pcapng. Frames for which the reader of a pipe, or a
+ * disk, is too slow are counted in it; the guest never waits. Since 0.1. */
+typedef struct capsa_capture_options {
+    uint32_t size;     /* sizeof(capsa_capture_options) */
+    int32_t fd;        /* descriptor to write to, 1 or more, in place of a path; -1: none. The library makes a copy */
+    const char *path;  /* of a file, which is made (mode 0600) or emptied; NULL: none */
+    uint32_t snap_len; /* bytes of each frame, 262144 at most; 0: all */
+    uint32_t reserved; /* 0 */
+    uint64_t max_size; /* bytes of the file, 4096 or more, at which the capture ends; 0: no limit */
+} capsa_capture_options;
+#define CAPSA_CAPTURE_OPTIONS_INIT                                                                                    \
+    { sizeof(capsa_capture_options), -1, NULL, 0, 0, 0 }
 
 /* A port of the guest that the host's side reaches. Since 0.1. */
 #define CAPSA_FORWARD_TCP 0
@@ -518,6 +600,8 @@ typedef struct capsa_match {
 /* The guest's kernel panicked and starts the crash kernel it was given (kexec -p, crash_kexec_post_notifiers). The
  * machine goes on. The details have the panic's text. */
 #define CAPSA_EVENT_CRASH_KERNEL 12
+/* the other end of capsa_builder_attach_fd came or went; value: 1 or 0 */
+#define CAPSA_EVENT_LINK 13
 typedef struct capsa_event {
     uint32_t size;    /* sizeof(capsa_event) */
     uint32_t type;    /* CAPSA_EVENT_...; ignore what you do not know */
@@ -736,6 +820,46 @@ CAPSA_API capsa_status capsa_builder_set_policy_json(capsa_builder *builder, con
 CAPSA_API capsa_status capsa_builder_add_forward(capsa_builder *builder, const capsa_forward_options *options,
                                                  capsa_error **err);
 
+/* ---- Networks of several machines ---------------------------------------------------------------------------- */
+
+/* Makes a network of several machines; NULL options: the defaults. Free it with capsa_network_free. Errors: INVALID_ARG
+ * (the detail lists all problems), UNSUPPORTED, NO_MEMORY. Since 0.1. */
+CAPSA_API CAPSA_MUST_CHECK capsa_status capsa_network_new(const capsa_shared_options *options, capsa_network **out,
+                                                          capsa_error **err);
+
+/* Frees the handle. Machines that are on the network stay on it, and so do builders that it was attached to: what these
+ * build then is of STATE. Since 0.1. */
+CAPSA_API void capsa_network_free(capsa_network *network);
+
+/* Puts the guest on a network of several machines; NULL options: the defaults. Policy, forwards, limits and capture stay.
+ * Errors of the build: EXISTS (its name or address is another machine's), LIMIT (no address is free), STATE (the network
+ * was freed). Since 0.1. */
+CAPSA_API capsa_status capsa_builder_attach_network(capsa_builder *builder, capsa_network *network,
+                                                    const capsa_attach_options *options, capsa_error **err);
+
+/* Makes whoever holds the other end of a descriptor (1 or more) the guest's network; NULL options: a stream. The
+ * descriptor has to stay open until the build, which makes a copy of it and makes both non-blocking. When the other end
+ * goes, the guest sees its cable pulled, and an event of type CAPSA_EVENT_LINK says so. Policies and forwards are the
+ * other end's business. Errors of the build: INVALID_ARG (not open, or not of the framing). Since 0.1. */
+CAPSA_API capsa_status capsa_builder_attach_fd(capsa_builder *builder, int fd, const capsa_attach_options *options,
+                                               capsa_error **err);
+
+/* Makes a TAP interface of the host, by its name, the guest's network; NULL options: the defaults. It has to be there, and
+ * this user's: ip tuntap add NAME mode tap user USER. Errors of the build: NOT_FOUND, PERMISSION, UNAVAILABLE (in use).
+ * Since 0.1. */
+CAPSA_API capsa_status capsa_builder_attach_tap(capsa_builder *builder, const char *name,
+                                                const capsa_attach_options *options, capsa_error **err);
+
+/* Bounds what passes the guest's network device; NULL: nothing is bounded. Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_network_limits(capsa_builder *builder, const capsa_network_limits *limits,
+                                                        capsa_error **err);
+
+/* Has what passes the guest's network device written to a file, from the build on; NULL: not. A descriptor has to stay
+ * open until the build, which makes a copy of it; that of a pipe or socket becomes non-blocking. Errors of the build:
+ * NOT_FOUND (the directory), PERMISSION, INVALID_ARG (the descriptor is not open). Since 0.1. */
+CAPSA_API capsa_status capsa_builder_set_capture(capsa_builder *builder, const capsa_capture_options *options,
+                                                 capsa_error **err);
+
 /* Writes the description as JSON into *json (free it with capsa_mem_free). Errors: HANDLE, NO_MEMORY. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_to_json(capsa_builder *builder, char **json, capsa_error **err);
 
@@ -851,6 +975,21 @@ CAPSA_API capsa_status capsa_vm_set_policy_json(capsa_vm *vm, const char *json, 
 
 /* Plugs the guest's cable in (up: 1) or pulls it out (0). Errors: INVALID_ARG, UNSUPPORTED, STATE. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_set_link(capsa_vm *vm, int up, capsa_error **err);
+
+/* Plugs the guest's cable into another descriptor, for a machine that capsa_builder_attach_fd has attached to one: when
+ * the other end has gone, or in its place. Errors: INVALID_ARG, UNSUPPORTED (its network is no descriptor), STATE. Since
+ * 0.1. */
+CAPSA_API capsa_status capsa_vm_attach_fd(capsa_vm *vm, int fd, capsa_error **err);
+
+/* Changes what bounds the guest's network device, at once; NULL: nothing. Errors: INVALID_ARG, UNSUPPORTED (it has none),
+ * STATE. Since 0.1. */
+CAPSA_API capsa_status capsa_vm_set_network_limits(capsa_vm *vm, const capsa_network_limits *limits,
+                                                   capsa_error **err);
+
+/* Has what passes the guest's network device written to a file from now on, in place of the file before; NULL: not any
+ * more. Errors: INVALID_ARG, NOT_FOUND (the directory), PERMISSION, UNSUPPORTED (it has no device), STATE, IO (of the file
+ * before). Since 0.1. */
+CAPSA_API capsa_status capsa_vm_set_capture(capsa_vm *vm, const capsa_capture_options *options, capsa_error **err);
 
 /* Writes the state, CAPSA_STATE_..., to *state. Since 0.1. */
 CAPSA_API capsa_status capsa_vm_state(capsa_vm *vm, uint32_t *state, capsa_error **err);

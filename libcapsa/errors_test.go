@@ -152,7 +152,7 @@ func TestNumbersOfHeader(t *testing.T) {
 		"CAPSA_EVENT_CONSOLE_DATA": int32(capsa.EventConsoleData), "CAPSA_EVENT_PORT_BOUND": int32(capsa.EventPortBound),
 		"CAPSA_EVENT_POLICY_DENY": int32(capsa.EventPolicyDeny), "CAPSA_EVENT_OOM": int32(capsa.EventOOM),
 		"CAPSA_EVENT_LOG": int32(capsa.EventLog), "CAPSA_EVENT_EVENTS_LOST": int32(capsa.EventLost),
-		"CAPSA_EVENT_DISK_ERROR": int32(capsa.EventDiskError),
+		"CAPSA_EVENT_DISK_ERROR": int32(capsa.EventDiskError), "CAPSA_EVENT_LINK": int32(capsa.EventLink),
 	} {
 		re := regexp.MustCompile(`(?m)^#define ` + name + ` \(?(-?\d+)\)?(\s|$)`)
 		m := re.FindSubmatch(header)

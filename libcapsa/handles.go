@@ -20,6 +20,7 @@ const (
 	kindCancel  kind = 4
 	kindOp      kind = 5
 	kindExec    kind = 6
+	kindNetwork kind = 7
 	kindError   kind = 0x61 // in C's table
 	kindOutput  kind = 0x62 // in C's table
 )
@@ -38,6 +39,8 @@ func (k kind) String() string {
 		return "operation"
 	case kindExec:
 		return "capsa_exec"
+	case kindNetwork:
+		return "capsa_network"
 	case kindError:
 		return "capsa_error"
 	case kindOutput:

@@ -27,6 +27,7 @@ enum {
     PRIV_KIND_CANCEL = 4,
     PRIV_KIND_OP = 5,
     PRIV_KIND_EXEC = 6,
+    PRIV_KIND_NETWORK = 7,
     PRIV_KIND_ERROR = 0x61,
     PRIV_KIND_OUTPUT = 0x62
 };

@@ -156,6 +156,8 @@ func storeEvent(out *C.capsa_event, event capsa.Event) {
 		out.value = C.int64_t(event.Forward.Host.Port())
 	case event.Type == capsa.EventDiskError:
 		out.value = C.int64_t(event.Disk)
+	case event.Type == capsa.EventLink && event.Up:
+		out.value = 1
 	}
 }
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 from . import _bindings as _c
 from ._wait import Cancel
 from .builder import Builder, ConsoleOptions, SandboxBuilder, boot
+from .cable import Capture, NetworkLimits, SharedNetwork
 from .console import Console, Pattern
 from .disk import Disk
 from .enums import (
-    Balloon, Cause, DiskFormat, EventType, ForwardProtocol, Isolation, Jail, NetworkMode, ShareCache, ShareOwner,
-    ShareXattr, Stage, State,
+    Balloon, Cause, DiskFormat, EventType, ForwardProtocol, Framing, Isolation, Jail, NetworkMode, ShareCache,
+    ShareOwner, ShareXattr, Stage, State,
 )
 from .errors import (
     BootError, CallCancelledError, CallInterruptedError, CallTimeoutError, CapsaError, ClosedError, CommandError,
@@ -40,13 +41,14 @@ __version__ = _c.CAPSA_VERSION_STRING
 
 __all__ = [
     "Balloon", "BootError", "Builder", "CallCancelledError", "CallInterruptedError", "CallTimeoutError", "Cancel",
-    "CapsaError", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console", "ConsoleOptions",
-    "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo", "ExitStatus",
-    "FailedError", "ForkedError", "Forward", "ForwardProtocol", "GuestError", "HandleError", "IDRange",
-    "InternalError", "InvalidArgumentError", "Isolation", "Jail", "LibraryError", "LimitError", "Match",
-    "Network", "NetworkMode", "NoMemoryError", "NotFoundError", "OpenForward", "Pattern", "PermissionDeniedError",
-    "Problem", "Process", "ProtocolError", "RefusedError", "ResetError", "Result", "Sandbox", "SandboxBuilder",
-    "Share", "ShareCache", "ShareOwner", "ShareXattr", "Stage", "State", "StateError", "Stats", "StopOutcome",
-    "SystemCallError", "UnavailableError", "UnsupportedError", "VM", "VMMDiedError", "VsockListener",
-    "VsockStream", "abi_version", "boot", "doctor", "has", "metrics", "status_name", "version", "version_number",
+    "CapsaError", "Capture", "Cause", "ClosedError", "CommandError", "Completed", "ConfigError", "Console",
+    "ConsoleOptions", "DeviceStats", "Disk", "DiskFormat", "Event", "EventType", "ExistsError", "ExitInfo",
+    "ExitStatus", "FailedError", "ForkedError", "Forward", "ForwardProtocol", "Framing", "GuestError", "HandleError",
+    "IDRange", "InternalError", "InvalidArgumentError", "Isolation", "Jail", "LibraryError", "LimitError", "Match",
+    "Network", "NetworkLimits", "NetworkMode", "NoMemoryError", "NotFoundError", "OpenForward", "Pattern",
+    "PermissionDeniedError", "Problem", "Process", "ProtocolError", "RefusedError", "ResetError", "Result", "Sandbox",
+    "SandboxBuilder", "Share", "ShareCache", "ShareOwner", "ShareXattr", "SharedNetwork", "Stage", "State",
+    "StateError", "Stats", "StopOutcome", "SystemCallError", "UnavailableError", "UnsupportedError", "VM",
+    "VMMDiedError", "VsockListener", "VsockStream", "abi_version", "boot", "doctor", "has", "metrics", "status_name",
+    "version", "version_number",
 ]

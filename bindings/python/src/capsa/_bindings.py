@@ -99,6 +99,14 @@ CAPSA_EXEC_STDOUT = 8
 CAPSA_EXEC_STDERR = 16
 CAPSA_EXEC_OOM = 1
 CAPSA_EXEC_TIMED_OUT = 2
+CAPSA_SHARED_NO_IPV6 = 1
+CAPSA_SHARED_HOST_ACCESS = 2
+CAPSA_SHARED_NO_NAT = 4
+CAPSA_SHARED_ISOLATED = 8
+CAPSA_SHARED_BROADCAST = 16
+CAPSA_FRAMING_STREAM = 0
+CAPSA_FRAMING_DATAGRAM = 1
+CAPSA_FRAMING_TAP = 2
 CAPSA_FORWARD_TCP = 0
 CAPSA_FORWARD_UDP = 1
 CAPSA_PATTERN_LITERAL = 1
@@ -115,6 +123,7 @@ CAPSA_EVENT_LOG = 9
 CAPSA_EVENT_EVENTS_LOST = 10
 CAPSA_EVENT_DISK_ERROR = 11
 CAPSA_EVENT_CRASH_KERNEL = 12
+CAPSA_EVENT_LINK = 13
 CAPSA_ISOLATION_DEFAULT = 0
 CAPSA_ISOLATION_NONE = 1
 CAPSA_ISOLATION_PROCESS = 2
@@ -153,6 +162,10 @@ class capsa_output(ctypes.Structure):
 
 class capsa_exec(ctypes.Structure):
     """struct capsa_exec, which nobody looks into"""
+
+
+class capsa_network(ctypes.Structure):
+    """struct capsa_network, which nobody looks into"""
 
 
 class capsa_exit_info(ctypes.Structure):
@@ -452,6 +465,132 @@ class capsa_exec_status(ctypes.Structure):
     def init(cls) -> capsa_exec_status:
         """As the header's _INIT macro."""
         return cls(ctypes.sizeof(cls))
+
+
+class capsa_shared_options(ctypes.Structure):
+    """struct capsa_shared_options"""
+
+    size: int
+    flags: int
+    mtu: int
+    reserved: int
+    ipv4: Optional[bytes]
+    gateway: Optional[bytes]
+    ipv6: Optional[bytes]
+    domain: Optional[bytes]
+    dns: Any
+    n_dns: int
+    search: Any
+    n_search: int
+    hosts: Any
+    n_hosts: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("mtu", c_uint32),
+        ("reserved", c_uint32),
+        ("ipv4", c_char_p),
+        ("gateway", c_char_p),
+        ("ipv6", c_char_p),
+        ("domain", c_char_p),
+        ("dns", POINTER(c_char_p)),
+        ("n_dns", c_size_t),
+        ("search", POINTER(c_char_p)),
+        ("n_search", c_size_t),
+        ("hosts", POINTER(capsa_host_name)),
+        ("n_hosts", c_size_t),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_shared_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_attach_options(ctypes.Structure):
+    """struct capsa_attach_options"""
+
+    size: int
+    flags: int
+    framing: int
+    mtu: int
+    mac: Optional[bytes]
+    guest: Optional[bytes]
+    hostname: Optional[bytes]
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("framing", c_uint32),
+        ("mtu", c_uint32),
+        ("mac", c_char_p),
+        ("guest", c_char_p),
+        ("hostname", c_char_p),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_attach_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_network_limits(ctypes.Structure):
+    """struct capsa_network_limits"""
+
+    size: int
+    flags: int
+    from_guest_bytes: int
+    from_guest_bytes_burst: int
+    from_guest_packets: int
+    from_guest_packets_burst: int
+    to_guest_bytes: int
+    to_guest_bytes_burst: int
+    to_guest_packets: int
+    to_guest_packets_burst: int
+    connections: int
+    connections_burst: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("flags", c_uint32),
+        ("from_guest_bytes", c_uint64),
+        ("from_guest_bytes_burst", c_uint64),
+        ("from_guest_packets", c_uint64),
+        ("from_guest_packets_burst", c_uint64),
+        ("to_guest_bytes", c_uint64),
+        ("to_guest_bytes_burst", c_uint64),
+        ("to_guest_packets", c_uint64),
+        ("to_guest_packets_burst", c_uint64),
+        ("connections", c_uint64),
+        ("connections_burst", c_uint64),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_network_limits:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls))
+
+
+class capsa_capture_options(ctypes.Structure):
+    """struct capsa_capture_options"""
+
+    size: int
+    fd: int
+    path: Optional[bytes]
+    snap_len: int
+    reserved: int
+    max_size: int
+    _fields_ = [
+        ("size", c_uint32),
+        ("fd", c_int32),
+        ("path", c_char_p),
+        ("snap_len", c_uint32),
+        ("reserved", c_uint32),
+        ("max_size", c_uint64),
+    ]
+
+    @classmethod
+    def init(cls) -> capsa_capture_options:
+        """As the header's _INIT macro."""
+        return cls(ctypes.sizeof(cls), -1)
 
 
 class capsa_forward_options(ctypes.Structure):
@@ -773,6 +912,13 @@ class Functions:
     capsa_builder_set_network: Callable[..., int]
     capsa_builder_set_policy_json: Callable[..., int]
     capsa_builder_add_forward: Callable[..., int]
+    capsa_network_new: Callable[..., int]
+    capsa_network_free: Callable[..., None]
+    capsa_builder_attach_network: Callable[..., int]
+    capsa_builder_attach_fd: Callable[..., int]
+    capsa_builder_attach_tap: Callable[..., int]
+    capsa_builder_set_network_limits: Callable[..., int]
+    capsa_builder_set_capture: Callable[..., int]
     capsa_builder_to_json: Callable[..., int]
     capsa_builder_from_json: Callable[..., int]
     capsa_builder_build: Callable[..., int]
@@ -793,6 +939,9 @@ class Functions:
     capsa_vm_forwards_json: Callable[..., int]
     capsa_vm_set_policy_json: Callable[..., int]
     capsa_vm_set_link: Callable[..., int]
+    capsa_vm_attach_fd: Callable[..., int]
+    capsa_vm_set_network_limits: Callable[..., int]
+    capsa_vm_set_capture: Callable[..., int]
     capsa_vm_state: Callable[..., int]
     capsa_vm_stats_json: Callable[..., int]
     capsa_vm_stats: Callable[..., int]
@@ -1006,6 +1155,35 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
         c_int32,
         (POINTER(capsa_builder), POINTER(capsa_forward_options), POINTER(POINTER(capsa_error)),),
     ),
+    "capsa_network_new": (
+        c_int32,
+        (POINTER(capsa_shared_options), POINTER(POINTER(capsa_network)), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_network_free": (
+        None,
+        (POINTER(capsa_network),),
+    ),
+    "capsa_builder_attach_network": (
+        c_int32,
+        (POINTER(capsa_builder), POINTER(capsa_network), POINTER(capsa_attach_options),
+         POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_attach_fd": (
+        c_int32,
+        (POINTER(capsa_builder), c_int, POINTER(capsa_attach_options), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_attach_tap": (
+        c_int32,
+        (POINTER(capsa_builder), c_char_p, POINTER(capsa_attach_options), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_network_limits": (
+        c_int32,
+        (POINTER(capsa_builder), POINTER(capsa_network_limits), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_builder_set_capture": (
+        c_int32,
+        (POINTER(capsa_builder), POINTER(capsa_capture_options), POINTER(POINTER(capsa_error)),),
+    ),
     "capsa_builder_to_json": (
         c_int32,
         (POINTER(capsa_builder), POINTER(c_void_p), POINTER(POINTER(capsa_error)),),
@@ -1090,6 +1268,18 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "capsa_vm_set_link": (
         c_int32,
         (POINTER(capsa_vm), c_int, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_attach_fd": (
+        c_int32,
+        (POINTER(capsa_vm), c_int, POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_set_network_limits": (
+        c_int32,
+        (POINTER(capsa_vm), POINTER(capsa_network_limits), POINTER(POINTER(capsa_error)),),
+    ),
+    "capsa_vm_set_capture": (
+        c_int32,
+        (POINTER(capsa_vm), POINTER(capsa_capture_options), POINTER(POINTER(capsa_error)),),
     ),
     "capsa_vm_state": (
         c_int32,

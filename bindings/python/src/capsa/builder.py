@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _bindings as c
-from ._ffi import Handle, Path, call, json_from, lib, optional_path, path, string, text_from, unsigned
+from ._ffi import Handle, Path, call, handle_of, json_from, lib, optional_path, path, string, text_from, unsigned
 from ._wait import milliseconds
 from .disk import Disk
+from .cable import Capture, NetworkLimits, SharedNetwork, attach_options, capture_of
 from .enums import Balloon, Isolation, Jail, NetworkMode
 from .network import Forward, Network, Policy, forward as forward_of, policy_text
 from .share import Share
@@ -47,6 +48,7 @@ class Builder(Handle):
     _type = c.capsa_builder
     _free = "capsa_builder_free"
     _new = "capsa_builder_new"
+    _attached: Optional[SharedNetwork] = None
 
     def __init__(
         self,
@@ -111,7 +113,9 @@ class Builder(Handle):
 
     def clone(self: _Builder) -> _Builder:
         """A copy that from now on changes by itself."""
-        return self._made(lib.capsa_builder_clone, self._handle)
+        copy = self._made(lib.capsa_builder_clone, self._handle)
+        copy._attached = self._attached
+        return copy
 
     @classmethod
     def from_json(cls: Type[_Builder], description: Union[str, bytes, Mapping[str, Any]]) -> _Builder:
@@ -244,6 +248,48 @@ class Builder(Handle):
         """Opens a port of the guest to the host's side: a Forward, or a port and what a Forward takes by keyword."""
         made = forward_of(forward, options).options()
         call(lib.capsa_builder_add_forward, self._handle, byref(made))
+        return self
+
+    def attach(self: _Builder, network: SharedNetwork, **options: Any) -> _Builder:
+        """Puts the guest on a network of several machines.
+
+        By keyword: `hostname`, its name in DNS, which is the builder's name if that can be one; `address`, a static one;
+        `mac`; `link_down`.
+        """
+        made, keep = attach_options(**options)
+        call(lib.capsa_builder_attach_network, self._handle, handle_of(SharedNetwork, network), byref(made))
+        self._attached = network  # which lets machines on as long as it lives
+        del keep
+        return self
+
+    def attach_fd(self: _Builder, fd: int, **options: Any) -> _Builder:
+        """Makes whoever holds the other end of a descriptor the guest's network: passt, a TAP.
+
+        By keyword: `framing`, a Framing; `mac`, `mtu`, `link_down`. The descriptor stays open until the build, which
+        makes a copy of it and makes both non-blocking.
+        """
+        made, keep = attach_options(**options)
+        call(lib.capsa_builder_attach_fd, self._handle, unsigned(fd, 31, "the descriptor"), byref(made))
+        del keep
+        return self
+
+    def attach_tap(self: _Builder, name: str, **options: Any) -> _Builder:
+        """Makes a TAP interface of the host the guest's network. By keyword: `mac`, `mtu`, `link_down`."""
+        made, keep = attach_options(**options)
+        call(lib.capsa_builder_attach_tap, self._handle, string(name, "the interface"), byref(made))
+        del keep
+        return self
+
+    def network_limits(self: _Builder, limits: Optional[NetworkLimits] = None, **options: int) -> _Builder:
+        """Bounds what passes the guest's network device: NetworkLimits, or what they take by keyword; nothing: none."""
+        made = (limits or NetworkLimits(**options)).options()
+        call(lib.capsa_builder_set_network_limits, self._handle, byref(made))
+        return self
+
+    def capture(self: _Builder, to: Union[Capture, Path, int, None]) -> _Builder:
+        """Has what passes the guest's network device written to a file, by its path or descriptor. None: not."""
+        made = None if to is None else byref(capture_of(to).options())
+        call(lib.capsa_builder_set_capture, self._handle, made)
         return self
 
     def vsock(self: _Builder, on: bool = True) -> _Builder:

@@ -74,6 +74,7 @@ class EventType(IntEnum):
     EVENTS_LOST = c.CAPSA_EVENT_EVENTS_LOST
     DISK_ERROR = c.CAPSA_EVENT_DISK_ERROR
     CRASH_KERNEL = c.CAPSA_EVENT_CRASH_KERNEL
+    LINK = c.CAPSA_EVENT_LINK
 
 
 class DiskFormat(IntEnum):
@@ -126,6 +127,17 @@ class NetworkMode(IntEnum):
     """a network of the machine's own, in user space"""
     NAT = c.CAPSA_NETWORK_NAT
     """the platform's network; not on every backend"""
+
+
+class Framing(IntEnum):
+    """How frames lie on a descriptor."""
+
+    STREAM = c.CAPSA_FRAMING_STREAM
+    """a stream socket; 4 bytes of length before each frame: QEMU, passt"""
+    DATAGRAM = c.CAPSA_FRAMING_DATAGRAM
+    """a datagram or seqpacket socket; a frame is a message"""
+    TAP = c.CAPSA_FRAMING_TAP
+    """an open TAP interface"""
 
 
 class ForwardProtocol(IntEnum):

@@ -63,24 +63,16 @@ class Network:
             | c.CAPSA_NETWORK_LINK_DOWN * bool(self.link_down)
         )
         for name in ("mac", "ipv4", "guest", "gateway", "hostname"):
-            setattr(o, name, _text(getattr(self, name), name))
+            setattr(o, name, text(getattr(self, name), name))
         if not isinstance(self.ipv6, bool):
-            o.ipv6 = _text(self.ipv6, "ipv6")
-        dns, search, hosts = _texts(self.dns, "dns"), _texts(self.search, "search"), self._hosts()
+            o.ipv6 = text(self.ipv6, "ipv6")
+        dns, search, hosts = texts(self.dns, "dns"), texts(self.search, "search"), host_names(self.hosts)
         places = POINTER(c_char_p)
         o.dns, o.n_dns = cast(dns, places), len(self.dns)
         o.search, o.n_search = cast(search, places), len(self.search)
         if hosts is not None:
             o.hosts, o.n_hosts = hosts, len(hosts)
         return o, (dns, search, hosts)
-
-    def _hosts(self) -> Any:
-        """The header's array: an element for each address; None when it is empty."""
-        made: List[c.capsa_host_name] = []
-        for name, addresses in self.hosts.items():
-            for address in (addresses,) if isinstance(addresses, _SINGLE) else addresses:
-                made.append(c.capsa_host_name(string(name, "a host's name"), _text(address, "a host's address")))
-        return (c.capsa_host_name * len(made))(*made) if made else None
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ class Forward:
         """The header's structure."""
         o = c.capsa_forward_options.init()
         o.protocol = unsigned(self.protocol, 32, "protocol")
-        o.host, o.path = _text(self.host, "host"), optional_path(self.path)
+        o.host, o.path = text(self.host, "host"), optional_path(self.path)
         o.host_port = unsigned(self.host_port, 16, "host_port")
         o.guest_port = unsigned(self.guest_port, 16, "guest_port")
         return o
@@ -161,7 +153,16 @@ def policy_text(policy: Optional[Policy]) -> Tuple[Optional[bytes], int]:
     return data, len(data)
 
 
-def _text(value: Union[Address, Prefix, None], what: str) -> Optional[bytes]:
+def host_names(hosts: Mapping[str, Union[Address, Sequence[Address]]]) -> Any:
+    """The header's array: an element for each address; None when it is empty."""
+    made: List[c.capsa_host_name] = []
+    for name, addresses in hosts.items():
+        for address in (addresses,) if isinstance(addresses, _SINGLE) else addresses:
+            made.append(c.capsa_host_name(string(name, "a host's name"), text(address, "a host's address")))
+    return (c.capsa_host_name * len(made))(*made) if made else None
+
+
+def text(value: Union[Address, Prefix, None], what: str) -> Optional[bytes]:
     """An address, or another text, for the library."""
     if value is None:
         return None
@@ -170,8 +171,8 @@ def _text(value: Union[Address, Prefix, None], what: str) -> Optional[bytes]:
     return string(value, what)
 
 
-def _texts(values: Sequence[Address], what: str) -> Any:
+def texts(values: Sequence[Address], what: str) -> Any:
     """An array of them; None when it is empty."""
     if isinstance(values, str):
         raise TypeError(f"{what} is a sequence, not a str")
-    return strings(tuple(_text(value, what) or b"" for value in values))
+    return strings(tuple(text(value, what) or b"" for value in values))

@@ -9,8 +9,9 @@ from ctypes import byref, c_uint32, c_void_p, string_at
 from typing import Any, Dict, Iterator, List, Optional, Union
 
 from . import _bindings as c
-from ._ffi import Descriptor, Output, call, fd_from, handle_of, json_from, lib, text_from, unsigned
+from ._ffi import Descriptor, Output, Path, call, fd_from, handle_of, json_from, lib, text_from, unsigned
 from ._wait import Cancel, milliseconds, patiently
+from .cable import Capture, NetworkLimits, capture_of
 from .console import Console
 from .enums import Cause, EventType, Stage, State, known
 from .errors import CallInterruptedError, ClosedError, FailedError, NotFoundError
@@ -199,6 +200,20 @@ class VM(Guest):
     def set_link(self, up: bool) -> None:
         """Plugs the guest's cable in, or pulls it out."""
         call(lib.capsa_vm_set_link, self._handle, int(bool(up)))
+
+    def attach_fd(self, fd: int) -> None:
+        """Plugs the guest's cable into another descriptor, for a machine of Builder.attach_fd()."""
+        call(lib.capsa_vm_attach_fd, self._handle, unsigned(fd, 31, "the descriptor"))
+
+    def set_network_limits(self, limits: Optional[NetworkLimits] = None, **options: int) -> None:
+        """Changes what bounds the guest's network device, at once. See Builder.network_limits()."""
+        made = (limits or NetworkLimits(**options)).options()
+        call(lib.capsa_vm_set_network_limits, self._handle, byref(made))
+
+    def set_capture(self, to: Union[Capture, Path, int, None]) -> None:
+        """Has what passes the guest's network device written to another file from now on; None: not any more."""
+        made = None if to is None else byref(capture_of(to).options())
+        call(lib.capsa_vm_set_capture, self._handle, made)
 
     # ---- Numbers
 
