@@ -4,6 +4,7 @@
 const native = require('./native.cjs');
 const devices = require('./devices.cjs');
 const networks = require('./network.cjs');
+const cables = require('./cable.cjs');
 const { checkSignal, traced } = require('./wait.cjs');
 const { adopt } = require('./vm.cjs');
 
@@ -86,6 +87,8 @@ function vsock(builder, value) {
 
 class Builder {
   #handle;
+  #name; // of machines, as set
+  #network; // kept: it lets machines on as long as it lives
 
   constructor(options = {}) {
     const { sandbox = false, ...given } = options;
@@ -106,11 +109,14 @@ class Builder {
 
   /** Accepts what toJSON gave, or text of it. */
   static fromJSON(json) {
-    return Builder.#adopt(native.builderFromJson(typeof json === 'string' ? json : JSON.stringify(json)));
+    const builder = Builder.#adopt(native.builderFromJson(typeof json === 'string' ? json : JSON.stringify(json)));
+    builder.#name = builder.toJSON().name;
+    return builder;
   }
 
   name(name) {
     native.builderSetName(this.#handle, name);
+    this.#name = name || undefined;
     return this;
   }
 
@@ -215,6 +221,33 @@ class Builder {
     return this;
   }
 
+  attach(network, options = {}) {
+    const made = cables.attach(options, ['hostname', 'address']);
+    native.builderAttachNetwork(this.#handle, cables.shared(network), made);
+    this.#network = network;
+    return this;
+  }
+
+  attachFd(fd, options = {}) {
+    native.builderAttachFd(this.#handle, fd, cables.attach(options, ['mtu', 'framing']));
+    return this;
+  }
+
+  attachTap(name, options = {}) {
+    native.builderAttachTap(this.#handle, name, cables.attach(options, ['mtu']));
+    return this;
+  }
+
+  networkLimits(limits) {
+    native.builderSetNetworkLimits(this.#handle, cables.limits(limits));
+    return this;
+  }
+
+  capture(to) {
+    native.builderSetCapture(this.#handle, cables.capture(to));
+    return this;
+  }
+
   forward(guestPort, options = {}) {
     native.builderAddForward(this.#handle, networks.forward(guestPort, options));
     return this;
@@ -237,7 +270,10 @@ class Builder {
   }
 
   clone() {
-    return Builder.#adopt(native.builderClone(this.#handle));
+    const copy = Builder.#adopt(native.builderClone(this.#handle));
+    copy.#name = this.#name;
+    copy.#network = this.#network;
+    return copy;
   }
 
   toJSON() {
@@ -246,8 +282,7 @@ class Builder {
 
   async build({ signal } = {}) {
     checkSignal(signal);
-    const { name } = this.toJSON();
-    const vm = adopt(await traced(native.builderBuild(this.#handle)), name);
+    const vm = adopt(await traced(native.builderBuild(this.#handle)), this.#name);
     if (signal?.aborted) {
       await vm.close();
       throw signal.reason;

@@ -1,5 +1,8 @@
 // Descriptions of machines.
 import type { SignalOptions, WaitOptions } from './wait.cjs';
+import type {
+  AttachFdOptions, AttachNetworkOptions, AttachTapOptions, CaptureOptions, NetworkLimits, SharedNetwork,
+} from './cable.cjs';
 import type { ForwardOptions, NetworkOptions, Policy } from './network.cjs';
 import type { VM } from './vm.cjs';
 
@@ -222,6 +225,19 @@ export class Builder {
   network(options?: boolean | NetworkOptions): this;
   /** undefined goes back to everything but the host itself, and what only the host should reach. */
   policy(policy: Policy | string | undefined): this;
+  /** Puts the guest on a network of several machines. */
+  attach(network: SharedNetwork, options?: AttachNetworkOptions): this;
+  /**
+   * Makes whoever holds the other end of a descriptor the guest's network: passt, a TAP. It stays open until the build,
+   * which makes a copy of it and makes both non-blocking.
+   */
+  attachFd(fd: number, options?: AttachFdOptions): this;
+  /** Makes a TAP interface of the host the guest's network. */
+  attachTap(name: string, options?: AttachTapOptions): this;
+  /** Bounds what passes the guest's network device; undefined: nothing. */
+  networkLimits(limits: NetworkLimits | undefined): this;
+  /** Has what passes the guest's network device written to a file, by path or descriptor; undefined: not. */
+  capture(to: Path | number | CaptureOptions | undefined): this;
   /** Opens a port of the guest to the host's side, from the build to the machine's end. */
   forward(guestPort: number, options?: ForwardOptions): this;
   vsock(on?: boolean): this;

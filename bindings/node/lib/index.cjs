@@ -8,6 +8,7 @@ const { VM } = require('./vm.cjs');
 const { Console } = require('./console.cjs');
 const { Process } = require('./process.cjs');
 const { Sandbox } = require('./sandbox.cjs');
+const { SharedNetwork } = require('./cable.cjs');
 const { VsockListener } = require('./vsock.cjs');
 const { PacketSocket } = require('./packet.cjs');
 const { traced } = require('./wait.cjs');
@@ -19,6 +20,7 @@ const doctor = async () => JSON.parse(await traced(native.doctor()));
 const metrics = () => traced(native.metrics());
 
 module.exports = {
-  Builder, CapsaError, Console, PacketSocket, Process, Sandbox, VM, VsockListener, doctor, has: native.has, metrics,
+  Builder, CapsaError, Console, PacketSocket, Process, Sandbox, SharedNetwork, VM, VsockListener, doctor,
+  has: native.has, metrics,
   version: native.version(),
 };

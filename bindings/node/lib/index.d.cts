@@ -3,6 +3,7 @@
 export * from './builder.cjs';
 export * from './console.cjs';
 export * from './errors.cjs';
+export * from './cable.cjs';
 export * from './network.cjs';
 export * from './process.cjs';
 export * from './sandbox.cjs';

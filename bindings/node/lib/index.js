@@ -2,5 +2,6 @@
 import capsa from './index.cjs';
 
 export const {
-  Builder, CapsaError, Console, PacketSocket, Process, Sandbox, VM, VsockListener, doctor, has, metrics, version,
+  Builder, CapsaError, Console, PacketSocket, Process, Sandbox, SharedNetwork, VM, VsockListener, doctor, has, metrics,
+  version,
 } = capsa;

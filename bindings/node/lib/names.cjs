@@ -12,7 +12,7 @@ const stages = ['none', 'agent', 'power-button', 'kill'];
 
 const events = [
   undefined, 'state', 'ready', 'exit', 'exec-exit', 'console', 'port', 'policy-deny', 'oom', 'log', 'lost', 'disk-error',
-  'crash-kernel',
+  'crash-kernel', 'link',
 ];
 
 const balloons = ['none', 'present', 'reporting'];

@@ -58,6 +58,9 @@ function opened({ id, protocol, host = '', path: at, guest_port: guestPort }) {
   return { id, protocol, guestPort, host: host.slice(0, colon).replace(/^\[|\]$/g, ''), hostPort: Number(host.slice(colon + 1)) };
 }
 
+/** Later, since that needs this. */
+const cables = () => require('./cable.cjs');
+
 class Network {
   #handle;
   #vm; // kept: a machine whose network is in use is not forgotten
@@ -89,6 +92,18 @@ class Network {
     if (typeof up !== 'boolean') throw new TypeError('up must be true or false');
     native.vmSetLink(this.#handle, Number(up));
   }
+
+  attachFd(fd) {
+    native.vmAttachFd(this.#handle, fd);
+  }
+
+  setLimits(value) {
+    native.vmSetNetworkLimits(this.#handle, cables().limits(value));
+  }
+
+  setCapture(to) {
+    native.vmSetCapture(this.#handle, cables().capture(to));
+  }
 }
 
-module.exports = { Network, forward, network, opened, policy };
+module.exports = { Network, forward, hosts, network, opened, policy };

@@ -1,5 +1,6 @@
 // The guest's network.
 import type { Path } from './builder.cjs';
+import type { CaptureOptions, NetworkLimits } from './cable.cjs';
 
 /**
  * The guest's network. In mode `user` it is the machine's own, in user space: it needs no privileges and changes nothing
@@ -118,4 +119,10 @@ export interface Network {
   setPolicy(policy: Policy | string | undefined): void;
   /** Plugs the guest's cable in, or pulls it out. */
   setLink(up: boolean): void;
+  /** Plugs the guest's cable into another descriptor, for a machine of `Builder.attachFd`. */
+  attachFd(fd: number): void;
+  /** Changes what bounds the guest's network device, at once; undefined: nothing. */
+  setLimits(limits: NetworkLimits | undefined): void;
+  /** Has what passes the guest's network device written to a file, by path or descriptor; undefined: not any more. */
+  setCapture(to: Path | number | CaptureOptions | undefined): void;
 }

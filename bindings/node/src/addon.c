@@ -61,8 +61,9 @@ NAPI_MODULE_INIT() {
     NAPI(napi_add_env_cleanup_hook(env, cleanup, a));
     if (!DEFINE(env, exports, methods) || !library_init(env, exports) || !builder_init(env, exports) ||
         !devices_init(env, exports) || !vm_init(env, exports) || !life_init(env, exports) ||
-        !stats_init(env, exports) || !network_init(env, exports) || !vsock_init(env, exports) || !guest_init(env, exports) ||
-        !console_init(env, exports) || !expect_init(env, exports) || !packet_init(env, exports))
+        !stats_init(env, exports) || !network_init(env, exports) || !cable_init(env, exports) ||
+        !vsock_init(env, exports) || !guest_init(env, exports) || !console_init(env, exports) ||
+        !expect_init(env, exports) || !packet_init(env, exports))
         return throw_napi(env);
     return exports;
 }

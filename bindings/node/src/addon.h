@@ -22,7 +22,16 @@
 
 /* ---- Handles (handles.c): objects of JavaScript that own an object of the library. */
 
-typedef enum { KIND_BUILDER, KIND_VM, KIND_CONSOLE, KIND_CANCEL, KIND_PACKET, KIND_EXEC, KIND_COUNT } kind;
+typedef enum {
+    KIND_BUILDER,
+    KIND_VM,
+    KIND_CONSOLE,
+    KIND_CANCEL,
+    KIND_PACKET,
+    KIND_EXEC,
+    KIND_NETWORK,
+    KIND_COUNT
+} kind;
 
 typedef struct addon addon;
 typedef struct handle handle;
@@ -173,6 +182,7 @@ bool vm_init(napi_env env, napi_value exports);
 bool life_init(napi_env env, napi_value exports);
 bool stats_init(napi_env env, napi_value exports);
 bool network_init(napi_env env, napi_value exports);
+bool cable_init(napi_env env, napi_value exports);
 bool vsock_init(napi_env env, napi_value exports);
 bool guest_init(napi_env env, napi_value exports);
 bool console_init(napi_env env, napi_value exports);

@@ -198,14 +198,22 @@ static napi_value build(napi_env env, napi_callback_info info) {
 
 bool builder_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
-        METHOD("builderNew", builder_new),        METHOD("builderClone", builder_clone),
-        METHOD("builderFree", builder_free),      METHOD("builderSetName", set_name),
-        METHOD("builderSetBackend", set_backend), METHOD("builderBootLinux", boot_linux),
-        METHOD("builderCmdlineArg", cmdline_arg), METHOD("builderSetCmdline", set_cmdline),
-        METHOD("builderSetCpus", set_cpus),       METHOD("builderSetMemoryMib", set_memory_mib),
-        METHOD("builderSetTimeout", set_timeout), METHOD("builderToJson", to_json),
-        METHOD("builderFromJson", from_json),     METHOD("builderBuild", build),
-        METHOD("builderNewSandbox", builder_new_sandbox), METHOD("builderSetGuestJson", set_guest_json),
+        METHOD("builderNew", builder_new),
+        METHOD("builderClone", builder_clone),
+        METHOD("builderFree", builder_free),
+        METHOD("builderSetName", set_name),
+        METHOD("builderSetBackend", set_backend),
+        METHOD("builderBootLinux", boot_linux),
+        METHOD("builderCmdlineArg", cmdline_arg),
+        METHOD("builderSetCmdline", set_cmdline),
+        METHOD("builderSetCpus", set_cpus),
+        METHOD("builderSetMemoryMib", set_memory_mib),
+        METHOD("builderSetTimeout", set_timeout),
+        METHOD("builderToJson", to_json),
+        METHOD("builderFromJson", from_json),
+        METHOD("builderBuild", build),
+        METHOD("builderNewSandbox", builder_new_sandbox),
+        METHOD("builderSetGuestJson", set_guest_json),
     };
     return DEFINE(env, exports, methods);
 }

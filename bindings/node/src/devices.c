@@ -247,11 +247,16 @@ static napi_value vsock_connect(napi_env env, napi_callback_info info) {
 
 bool devices_init(napi_env env, napi_value exports) {
     static const napi_property_descriptor methods[] = {
-        METHOD("builderSetConsole", set_console),     METHOD("builderAddDisk", add_disk),
-        METHOD("builderAddShare", add_share),         METHOD("builderSetBalloon", set_balloon),
-        METHOD("builderSetIsolation", set_isolation), METHOD("builderSetVsock", set_vsock),
-        METHOD("builderVsockListen", vsock_listen),   METHOD("builderVsockConnect", vsock_connect),
-        METHOD("builderSetRootDisk", set_root_disk),  METHOD("builderSetRootDir", set_root_dir),
+        METHOD("builderSetConsole", set_console),
+        METHOD("builderAddDisk", add_disk),
+        METHOD("builderAddShare", add_share),
+        METHOD("builderSetBalloon", set_balloon),
+        METHOD("builderSetIsolation", set_isolation),
+        METHOD("builderSetVsock", set_vsock),
+        METHOD("builderVsockListen", vsock_listen),
+        METHOD("builderVsockConnect", vsock_connect),
+        METHOD("builderSetRootDisk", set_root_disk),
+        METHOD("builderSetRootDir", set_root_dir),
         METHOD("builderMount", mount),
     };
     return DEFINE(env, exports, methods);

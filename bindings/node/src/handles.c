@@ -21,9 +21,10 @@ static const napi_type_tag tags[KIND_COUNT] = {
     [KIND_CANCEL] = {0xc47e0519f8d24b3a, 0x97b15c6e0da3f284},
     [KIND_PACKET] = {0x72d8f3b6159e4ca0, 0x84c6e2a90b7d1f35},
     [KIND_EXEC] = {0x3ea7051c9bf2d864, 0xd15b8f6042c7e93a},
+    [KIND_NETWORK] = {0xe1935cb7a02f4d68, 0x9a47d08e6c1bf352},
 };
-static const char *const names[KIND_COUNT] = {"a builder", "a machine", "a console", "a cancel token",
-                                              "a packet socket", "a program"};
+static const char *const names[KIND_COUNT] = {"a builder",       "a machine", "a console", "a cancel token",
+                                              "a packet socket", "a program", "a network"};
 
 /* Descriptors are kept as tokens that are never NULL. */
 static void free_token(kind k, void *token) {
@@ -45,6 +46,9 @@ static void free_token(kind k, void *token) {
         break;
     case KIND_EXEC:
         capsa_exec_free(token);
+        break;
+    case KIND_NETWORK:
+        capsa_network_free(token);
         break;
     case KIND_COUNT:
         break;

@@ -33,7 +33,7 @@ def test_machines_of_one_network(kvm: None, describe: Describe) -> None:
             with describe().attach(network, hostname="two", address="10.77.0.200", mac="02:00:5e:10:00:02").build():
                 with pytest.raises(capsa.ExistsError):
                     describe().attach(network, address="10.77.0.200").build()
-            opened = one.forward(80)
+            opened = one.add_forward(80)
             assert [f.id for f in one.forwards()] == [opened.id]
             one.set_policy({"default": "deny-all"})
             one.set_link(False)
@@ -58,7 +58,7 @@ def test_a_descriptor_as_a_network(kvm: None, describe: Describe) -> None:
     near, far = socket.socketpair()
     with near, far, describe().attach_fd(near.fileno(), mac="02:00:5e:10:00:01").build() as vm:
         with pytest.raises(capsa.UnsupportedError):
-            vm.forward(80)
+            vm.add_forward(80)
         far.close()
         assert link(vm) == 0
         other, end = socket.socketpair()

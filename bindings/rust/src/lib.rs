@@ -24,6 +24,7 @@ handles!(
     capsa_vm,
     capsa_console,
     capsa_output,
+    capsa_network,
     capsa_exec
 );
 
@@ -94,6 +95,7 @@ pub const CAPSA_EVENT_LOG: u32 = 9;
 pub const CAPSA_EVENT_EVENTS_LOST: u32 = 10;
 pub const CAPSA_EVENT_DISK_ERROR: u32 = 11;
 pub const CAPSA_EVENT_CRASH_KERNEL: u32 = 12;
+pub const CAPSA_EVENT_LINK: u32 = 13;
 
 pub const CAPSA_DISK_READ_ONLY: u32 = 1;
 pub const CAPSA_DISK_TEMPORARY: u32 = 2;
@@ -141,6 +143,14 @@ pub const CAPSA_NETWORK_NAT: u32 = 2;
 pub const CAPSA_NETWORK_NO_IPV6: u32 = 1;
 pub const CAPSA_NETWORK_HOST_ACCESS: u32 = 2;
 pub const CAPSA_NETWORK_LINK_DOWN: u32 = 4;
+pub const CAPSA_SHARED_NO_IPV6: u32 = 1;
+pub const CAPSA_SHARED_HOST_ACCESS: u32 = 2;
+pub const CAPSA_SHARED_NO_NAT: u32 = 4;
+pub const CAPSA_SHARED_ISOLATED: u32 = 8;
+pub const CAPSA_SHARED_BROADCAST: u32 = 16;
+pub const CAPSA_FRAMING_STREAM: u32 = 0;
+pub const CAPSA_FRAMING_DATAGRAM: u32 = 1;
+pub const CAPSA_FRAMING_TAP: u32 = 2;
 pub const CAPSA_FORWARD_TCP: u32 = 0;
 pub const CAPSA_FORWARD_UDP: u32 = 1;
 
@@ -242,6 +252,61 @@ sized!(
         n_search: usize = 0,
         hosts: *const capsa_host_name = core::ptr::null(),
         n_hosts: usize = 0,
+    }
+);
+sized!(
+    /// A network of several machines.
+    capsa_shared_options {
+        flags: u32 = 0,
+        mtu: u32 = 0,
+        reserved: u32 = 0,
+        ipv4: *const c_char = core::ptr::null(),
+        gateway: *const c_char = core::ptr::null(),
+        ipv6: *const c_char = core::ptr::null(),
+        domain: *const c_char = core::ptr::null(),
+        dns: *const *const c_char = core::ptr::null(),
+        n_dns: usize = 0,
+        search: *const *const c_char = core::ptr::null(),
+        n_search: usize = 0,
+        hosts: *const capsa_host_name = core::ptr::null(),
+        n_hosts: usize = 0,
+    }
+);
+sized!(
+    /// How a machine is attached to a network of several, to a descriptor or to a TAP.
+    capsa_attach_options {
+        flags: u32 = 0,
+        framing: u32 = 0,
+        mtu: u32 = 0,
+        mac: *const c_char = core::ptr::null(),
+        guest: *const c_char = core::ptr::null(),
+        hostname: *const c_char = core::ptr::null(),
+    }
+);
+sized!(
+    /// What bounds the guest's network device.
+    capsa_network_limits {
+        flags: u32 = 0,
+        from_guest_bytes: u64 = 0,
+        from_guest_bytes_burst: u64 = 0,
+        from_guest_packets: u64 = 0,
+        from_guest_packets_burst: u64 = 0,
+        to_guest_bytes: u64 = 0,
+        to_guest_bytes_burst: u64 = 0,
+        to_guest_packets: u64 = 0,
+        to_guest_packets_burst: u64 = 0,
+        connections: u64 = 0,
+        connections_burst: u64 = 0,
+    }
+);
+sized!(
+    /// Where what passes the guest's network device is written to.
+    capsa_capture_options {
+        fd: i32 = -1,
+        path: *const c_char = core::ptr::null(),
+        snap_len: u32 = 0,
+        reserved: u32 = 0,
+        max_size: u64 = 0,
     }
 );
 sized!(
@@ -497,6 +562,39 @@ extern "C" {
         options: *const capsa_forward_options,
         err: Err,
     ) -> capsa_status;
+    pub fn capsa_network_new(options: *const capsa_shared_options, out: *mut *mut capsa_network, err: Err) -> capsa_status;
+    pub fn capsa_network_free(n: *mut capsa_network);
+    pub fn capsa_builder_attach_network(
+        b: *mut capsa_builder,
+        n: *mut capsa_network,
+        options: *const capsa_attach_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_attach_fd(
+        b: *mut capsa_builder,
+        fd: c_int,
+        options: *const capsa_attach_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_attach_tap(
+        b: *mut capsa_builder,
+        name: *const c_char,
+        options: *const capsa_attach_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_set_network_limits(
+        b: *mut capsa_builder,
+        limits: *const capsa_network_limits,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_builder_set_capture(
+        b: *mut capsa_builder,
+        options: *const capsa_capture_options,
+        err: Err,
+    ) -> capsa_status;
+    pub fn capsa_vm_attach_fd(vm: *mut capsa_vm, fd: c_int, err: Err) -> capsa_status;
+    pub fn capsa_vm_set_network_limits(vm: *mut capsa_vm, limits: *const capsa_network_limits, err: Err) -> capsa_status;
+    pub fn capsa_vm_set_capture(vm: *mut capsa_vm, options: *const capsa_capture_options, err: Err) -> capsa_status;
     pub fn capsa_builder_to_json(b: *mut capsa_builder, json: *mut *mut c_char, err: Err) -> capsa_status;
     pub fn capsa_builder_from_json(
         json: *const c_char,

@@ -253,8 +253,8 @@ class Builder(Handle):
     def attach(self: _Builder, network: SharedNetwork, **options: Any) -> _Builder:
         """Puts the guest on a network of several machines.
 
-        By keyword: `hostname`, its name in DNS, which is the builder's name if that can be one; `address`, a static one;
-        `mac`; `link_down`.
+        By keyword: `hostname`, its name in DNS, which is the builder's name if that can be one; `address`, a static
+        one; `mac`; `link_down`.
         """
         made, keep = attach_options(**options)
         call(lib.capsa_builder_attach_network, self._handle, handle_of(SharedNetwork, network), byref(made))
