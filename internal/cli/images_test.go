@@ -6,8 +6,6 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -77,18 +75,4 @@ func TestImages(t *testing.T) {
 	require.Contains(t, r.stderr, "capsa images pull")
 	r = h.run("run", "--kernel", vmtest.KernelPolite, reference)
 	require.Contains(t, r.stderr, "names no program")
-}
-
-// TestImageInMachine: a directory becomes the guest's root, and what that takes of the backend is asked for.
-func TestImageInMachine(t *testing.T) {
-	t.Parallel()
-	h := newHome(t)
-	root := filepath.Join(h.dir, "root")
-	require.NoError(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
-	r := h.run("run", "--kernel", vmtest.KernelPolite, "--isolation", "none", root, "true")
-	require.Equal(t, statusFailed, r.status)
-	require.Regexp(t, "fake|agent", r.stderr, "this backend has no sockets for an agent, or this build has no agent")
-	entries, err := os.ReadDir(filepath.Join(h.dir, "cache/capsa/images/roots"))
-	require.NoError(t, err)
-	require.Len(t, entries, 1)
 }

@@ -16,8 +16,6 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
-
-	"github.com/libcapsa/libcapsa/internal/vmtest"
 )
 
 // commandEnv makes the test's program the command, with machines of the fake backend. The processes that the command
@@ -25,8 +23,9 @@ import (
 const commandEnv = "CAPSA_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
+	runAgent() // does not return in an agent's process
 	if os.Getenv(commandEnv) != "" {
-		app := App{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Backend: vmtest.NewFake()}
+		app := App{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Backend: fakeBackend()}
 		os.Exit(app.Main(os.Args[1:]))
 	}
 	os.Exit(m.Run())
