@@ -1,5 +1,6 @@
 #!/bin/sh
-# run.sh [native|net|netlab|mount|boot|disk|stop...]: builds and runs the benchmarks and reports them; README.md says what they are.
+# run.sh [native|languages|net|netlab|mount|boot|disk|stop...]: builds and runs the benchmarks and reports them;
+# README.md says what they are.
 # BUILD (build) has the library and guest images; CAPSA_BENCH_ROUNDS (15; disk 5, stop 7) machines of a pair;
 # of a share on a mount CAPSA_BENCH_MOUNT_ROUNDS (15);
 # of the network CAPSA_BENCH_NET_ROUNDS (5) of CAPSA_BENCH_NET_MS (400) for each test and peer.
@@ -10,7 +11,7 @@ cd "$root"
 build=$(cd "${BUILD:-build}" && pwd)
 out=$build/bench
 mkdir -p "$out"
-[ $# -gt 0 ] || set -- native net mount boot disk stop
+[ $# -gt 0 ] || set -- native languages net mount boot disk stop
 
 compile() {
 	name=$1
@@ -46,6 +47,15 @@ for part; do
 		CAPSA_LIBRARY="$build/libcapsa.so" PYTHONPATH=bindings/python/src \
 			"${PYTHON:-/usr/bin/python3}" "$here/python.py" "$out/first" "$out/calls.so" >>"$out/samples.jsonl"
 		echo "{\"name\":\"size of the library\",\"unit\":\"bytes\",\"ours\":[$(stat -Lc %s "$build/libcapsa.so")]}" >>"$out/samples.jsonl"
+		;;
+	languages)
+		[ -x "$build/polyglot/c.sh" ] || { echo "bench: no interpreters: make polyglot-build" >&2; exit 1; }
+		set_of=
+		for language in c cpp rust go python asyncio node; do
+			[ ! -x "$build/polyglot/$language.sh" ] || set_of="$set_of $language=$build/polyglot/$language.sh"
+		done
+		# shellcheck disable=SC2086 # words
+		"${PYTHON:-/usr/bin/python3}" "$here/languages.py" "$build/node/guest.elf" $set_of >>"$out/samples.jsonl"
 		;;
 	net)
 		gvproxy=v0.8.9

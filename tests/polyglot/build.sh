@@ -37,8 +37,8 @@ script python "$python -X dev -W error $PWD/python/blocking.py"
 script asyncio "$python -X dev -W error $PWD/python/aio.py"
 
 if command -v cargo >/dev/null 2>&1; then
-    CARGO_TARGET_DIR=$build/abi/cargo cargo build --quiet --offline --manifest-path rust/Cargo.toml
-    cp "$build/abi/cargo/debug/polyglot" "$out/rust"
+    CARGO_TARGET_DIR=$build/abi/cargo cargo build --release --quiet --offline --manifest-path rust/Cargo.toml
+    cp "$build/abi/cargo/release/polyglot" "$out/rust"
     script rust "env LD_LIBRARY_PATH=$prefix/lib $out/rust"
 else
     echo "polyglot: rust is left out: no cargo on this machine"

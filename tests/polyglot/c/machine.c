@@ -51,6 +51,11 @@ static capsa_status set(struct answer *a) {
     if (!strcmp(what, "isolation"))
         return capsa_builder_set_isolation(
             builder, !strcmp(value, "process") ? CAPSA_ISOLATION_PROCESS : CAPSA_ISOLATION_NONE, 0, err);
+    if (!strcmp(what, "ring_size")) {
+        capsa_console_options o = CAPSA_CONSOLE_OPTIONS_INIT;
+        o.ring_size = (uint64_t)number("value");
+        return capsa_builder_set_console(builder, &o, err);
+    }
     if (!strcmp(what, "vsock")) return capsa_builder_set_vsock(builder, 1, err);
     if (!strcmp(what, "vsock_listen"))
         return capsa_builder_vsock_listen(builder, (uint32_t)number("port"), value, 0, err);
@@ -119,6 +124,15 @@ static capsa_status state(struct answer *a) {
     uint32_t is = 0;
     capsa_status status = capsa_vm_state(vm(), &is, &a->error);
     if (status == CAPSA_OK) say(a, "%s", states[is]);
+    return status;
+}
+
+/* As many calls as are asked for. */
+static capsa_status calls(struct answer *a) {
+    capsa_vm *of = vm();
+    uint32_t is = 0;
+    capsa_status status = CAPSA_OK;
+    for (int64_t n = number("count"); n > 0 && status == CAPSA_OK; n--) status = capsa_vm_state(of, &is, &a->error);
     return status;
 }
 
@@ -286,6 +300,7 @@ const struct word machine_words[] = {
     {"wait", wait_end},
     {"stop", stop},
     {"many", many},
+    {"states", calls},
     {"churn", churn},
     {"cancelled", cancelled},
     {"stats", stats},

@@ -86,6 +86,37 @@ static capsa_status read_all(struct answer *a) {
     return CAPSA_OK;
 }
 
+/* Reads a console from its beginning to its end, so many times, and counts the bytes. */
+static capsa_status drain(struct answer *a) {
+    static char piece[65536];
+    capsa_vm *vm = thing("vm", VM)->handle;
+    size_t size = 0;
+
+    for (int64_t n = number("count"); n > 0; n--) {
+        capsa_console *opened = NULL;
+        capsa_status status = capsa_vm_console(vm, &opened, &a->error);
+        for (size_t got = 1; status == CAPSA_OK && got; size += got)
+            status = capsa_console_read(opened, -1, NULL, piece, sizeof piece, &got, &a->error);
+        capsa_console_free(opened);
+        if (status != CAPSA_OK) return status;
+    }
+    say(a, "%zu", size);
+    return CAPSA_OK;
+}
+
+/* Types to a guest that echoes, and waits for the echo. */
+static capsa_status ping(struct answer *a) {
+    capsa_pattern pattern = CAPSA_LITERAL("ping");
+    capsa_status status = CAPSA_OK;
+    size_t written;
+
+    for (int64_t n = number("count"); n > 0 && status == CAPSA_OK; n--) {
+        status = capsa_console_write(console(), -1, NULL, "ping", 4, &written, &a->error);
+        if (status == CAPSA_OK) status = capsa_console_expect(console(), -1, NULL, &pattern, 1, NULL, NULL, &a->error);
+    }
+    return status;
+}
+
 /* The interpreter's own reads and writes block. */
 static int blocking(int fd) {
     must(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0, "fcntl");
@@ -195,6 +226,8 @@ const struct word talk_words[] = {
     {"eof", eof},
     {"resize", resize},
     {"read_all", read_all},
+    {"drain", drain},
+    {"ping", ping},
     {"dial", dial},
     {"listen", listen_at},
     {"accept", accept_one},

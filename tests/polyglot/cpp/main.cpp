@@ -96,6 +96,12 @@ const std::map<std::string, std::function<void(const Arguments &, const std::str
          auto isolation = value == "process" ? CAPSA_ISOLATION_PROCESS : CAPSA_ISOLATION_NONE;
          call(capsa_builder_set_isolation, builder.get(), isolation, 0);
      }},
+    {"ring_size",
+     [](auto &a, auto &) {
+         capsa_console_options o = CAPSA_CONSOLE_OPTIONS_INIT;
+         o.ring_size = static_cast<std::uint64_t>(number(a, "value"));
+         call(capsa_builder_set_console, builder.get(), &o);
+     }},
     {"vsock", [](auto &, auto &) { call(capsa_builder_set_vsock, builder.get(), 1); }},
     {"vsock_listen",
      [](auto &a, auto &value) {
@@ -229,6 +235,28 @@ std::string read_all(capsa_console *of) {
     return all;
 }
 
+// Reads a console from its beginning to its end, so many times, and counts the bytes.
+std::string drain(const Arguments &a) {
+    std::vector<char> piece(65536);
+    std::size_t size = 0;
+    for (auto n = number(a, "count"); n > 0; n--) {
+        auto opened = make<Console>(capsa_vm_console, vm(a));
+        for (std::size_t got = 1; got; size += got)
+            call(capsa_console_read, opened.get(), -1, nullptr, piece.data(), piece.size(), &got);
+    }
+    return std::to_string(size);
+}
+
+// Types to a guest that echoes, and waits for the echo.
+void ping(const Arguments &a) {
+    capsa_pattern pattern = CAPSA_LITERAL("ping");
+    std::size_t written = 0;
+    for (auto n = number(a, "count"); n > 0; n--) {
+        call(capsa_console_write, console(a), -1, nullptr, "ping", 4, &written);
+        call(capsa_console_expect, console(a), -1, nullptr, &pattern, 1, nullptr, nullptr);
+    }
+}
+
 void accept_one(const Arguments &a) {
     pollfd p = {listeners.at(text(a, "of"))->fd.get(), POLLIN, 0};
     if (must(poll(&p, 1, static_cast<int>(number(a, "ms"))), "poll") == 0)
@@ -337,6 +365,13 @@ const std::map<std::string, std::function<std::string(const Arguments &)>> words
     {"resize",
      nothing([](auto &a) { call(capsa_console_resize, console(a), number(a, "columns"), number(a, "rows")); })},
     {"read_all", [](auto &a) { return read_all(console(a)); }},
+    {"drain", drain},
+    {"states", nothing([](auto &a) {
+         capsa_vm *of = vm(a);
+         std::uint32_t state = 0;
+         for (auto n = number(a, "count"); n > 0; n--) call(capsa_vm_state, of, &state);
+     })},
+    {"ping", nothing(ping)},
     {"dial", nothing([](auto &a) {
          int fd = -1;
          call(capsa_vm_vsock_connect, vm(a), number(a, "port"), 0, number(a, "ms"), nullptr, &fd);

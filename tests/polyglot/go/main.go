@@ -101,6 +101,8 @@ func (i *interpreter) describe(a arguments) error {
 	case "share":
 		_, readOnly := a["read_only"]
 		return b.AddShare(capsa.Share{Tag: a["tag"], Path: value, ReadOnly: readOnly})
+	case "ring_size":
+		return b.SetConsole(capsa.ConsoleConfig{RingSize: number})
 	case "vsock":
 		return b.SetVsock(true)
 	case "vsock_listen":

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/libcapsa/libcapsa/capsa"
@@ -36,6 +38,15 @@ func (i *interpreter) talk(word string, a arguments) (string, error) {
 		return "", c.Resize(uint16(a.number("columns")), uint16(a.number("rows")))
 	case "read_all":
 		return readAll(r)
+	case "states":
+		for range a.number("count") {
+			m.State()
+		}
+		return "", nil
+	case "drain":
+		return drain(m, a.number("count"))
+	case "ping":
+		return "", ping(r, c, a.number("count"))
 	case "dial":
 		fd, err := m.VsockConnect(ctx, capsa.VsockStream, uint32(a.number("port")))
 		if err != nil {
@@ -77,6 +88,40 @@ func expect(ctx context.Context, r *capsa.Reader, a arguments) (string, error) {
 	}
 	found, err := r.Expect(ctx, patterns)
 	return fmt.Sprintf("%d %s", found.Pattern, found.Text), err
+}
+
+// drain reads a console from its beginning to its end, so many times, and counts the bytes.
+func drain(m *capsa.VM, count int) (string, error) {
+	size, piece := 0, make([]byte, 65536)
+	for range count {
+		r := m.Console().NewReader()
+		for {
+			n, err := r.Read(context.Background(), piece)
+			size += n
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+		_ = r.Close()
+	}
+	return strconv.Itoa(size), nil
+}
+
+// ping types to a guest that echoes, and waits for the echo.
+func ping(r *capsa.Reader, c *capsa.Console, count int) error {
+	text, pattern := []byte("ping"), []capsa.Pattern{capsa.Literal("ping")}
+	for range count {
+		if _, err := c.Write(context.Background(), text); err != nil {
+			return err
+		}
+		if _, err := r.Expect(context.Background(), pattern); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listen takes a port of the host.

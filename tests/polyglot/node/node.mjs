@@ -27,6 +27,7 @@ const describe = {
   isolation: ({ value }) => builder.isolation(value),
   disk: ({ value }) => builder.disk(value, { format: 'raw' }),
   share: ({ value, tag, read_only: readOnly }) => builder.share(tag, value, { readOnly: readOnly !== undefined }),
+  ring_size: ({ value }) => builder.console({ ringSize: Number(value) }),
   vsock: () => builder.vsock(),
   vsock_listen: ({ value, port }) => builder.vsockListen(Number(port), value),
   network: ({ value }) => builder.network({ hostAccess: true, mtu: Number(value) }),
@@ -122,6 +123,26 @@ const words = {
       const piece = await get(of).receive();
       if (!piece.length) return Buffer.concat(pieces).toString();
       pieces.push(piece);
+    }
+  },
+  states({ vm, count }) {
+    const machine = get(vm);
+    for (let n = Number(count); n > 0; n--) machine.state;
+  },
+  async drain({ vm, count }) {
+    let size = 0;
+    for (let n = 0; n < Number(count); n++) {
+      const console = get(vm).openConsole();
+      for await (const piece of console) size += piece.length;
+      console.close();
+    }
+    return String(size);
+  },
+  async ping({ of, count }) {
+    const console = get(of);
+    for (let n = 0; n < Number(count); n++) {
+      await console.type('ping');
+      await console.expect('ping');
     }
   },
   dial: async ({ vm, port, ms, as }) => void made.set(as, await get(vm).vsock.connect(Number(port), { timeout: Number(ms) })),

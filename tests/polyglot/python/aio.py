@@ -146,6 +146,25 @@ class Interpreter:
     async def read_all(self, a: Dict[str, str]) -> str:
         return text_of(await self.made[a["of"]].read_all())
 
+    async def states(self, a: Dict[str, str]) -> None:
+        vm: capsa.aio.VM = self.made[a["vm"]]
+        for _ in range(int(a["count"])):
+            vm.state
+
+    async def drain(self, a: Dict[str, str]) -> str:
+        size = 0
+        for _ in range(int(a["count"])):
+            async with self.made[a["vm"]].console() as console:
+                async for piece in console:
+                    size += len(piece)
+        return str(size)
+
+    async def ping(self, a: Dict[str, str]) -> None:
+        console = self.made[a["of"]]
+        for _ in range(int(a["count"])):
+            await console.write(b"ping")
+            await console.expect(b"ping")
+
     async def dial(self, a: Dict[str, str]) -> None:
         self.made[a["as"]] = await within(a, self.made[a["vm"]].open_vsock(int(a["port"])))
 

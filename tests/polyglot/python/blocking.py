@@ -60,6 +60,7 @@ def describe(builder: capsa.Builder, a: Dict[str, str]) -> None:
         "isolation": lambda: builder.isolation(capsa.Isolation[value.upper()]),
         "disk": lambda: builder.disk(value, format=capsa.DiskFormat.RAW),
         "share": lambda: builder.share(a["tag"], value, read_only="read_only" in a),
+        "ring_size": lambda: builder.console(ring_size=number),
         "vsock": lambda: builder.vsock(),
         "vsock_listen": lambda: builder.vsock_listen(int(a["port"]), value),
         "network": lambda: builder.network(host_access=True, mtu=number),
@@ -190,6 +191,25 @@ class Interpreter:
 
     def read_all(self, a: Dict[str, str]) -> str:
         return text_of(self.made[a["of"]].read_all())
+
+    def states(self, a: Dict[str, str]) -> None:
+        vm: capsa.VM = self.made[a["vm"]]
+        for _ in range(int(a["count"])):
+            vm.state
+
+    def drain(self, a: Dict[str, str]) -> str:
+        size = 0
+        for _ in range(int(a["count"])):
+            with self.made[a["vm"]].console() as console:
+                for piece in console:
+                    size += len(piece)
+        return str(size)
+
+    def ping(self, a: Dict[str, str]) -> None:
+        console = self.made[a["of"]]
+        for _ in range(int(a["count"])):
+            console.write(b"ping")
+            console.expect(b"ping")
 
     def dial(self, a: Dict[str, str]) -> None:
         self.made[a["as"]] = self.made[a["vm"]].vsock_connect(int(a["port"]), timeout=int(a["ms"]) / 1000)

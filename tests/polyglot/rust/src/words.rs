@@ -67,6 +67,7 @@ fn describe(b: &Builder, a: &Arguments) -> Result<String> {
             let read_only = a.get("read_only").is_some();
             b.share(a.text("tag"), value, &Share { read_only, ..Default::default() })
         }
+        "ring_size" => b.console(&ConsoleOptions { ring_size: a.number("value"), ..Default::default() }),
         "vsock" => b.vsock(true),
         "vsock_listen" => b.vsock_listen(a.number("port"), value),
         "network" => b.network(Some(&Network { host_access: true, mtu: a.number("value"), ..Default::default() })),
@@ -185,6 +186,8 @@ impl Interpreter {
             "stats" => vm.stats().map(|s| format!("{} {}", s.cpus, s.memory_bytes >> 20)),
             "watch" => Ok(done(drop(self.watched.insert(a.text("as").into(), vm.events())))),
             "console" => vm.console().map(|c| done(drop(self.consoles.insert(a.text("as").into(), c)))),
+            "states" => (0..a.number::<u32>("count")).try_for_each(|_| vm.state().map(drop)).map(done),
+            "drain" => drain(vm, a.number("count")),
             "dial" => vm.vsock_connect(a.number("port"), patience(a)).map(|s| {
                 done(drop(self.streams.insert(a.text("as").into(), Stream::Unix(s))))
             }),
@@ -228,6 +231,10 @@ impl Interpreter {
                 let mut all = Vec::new();
                 { &mut console() }.read_to_end(&mut all).map(|_| text_of(all)).map_err(Error::from)
             }
+            "ping" => (0..a.number::<u32>("count")).try_for_each(|_| {
+                { &mut console() }.write_all(b"ping")?;
+                console().expect(&[Literal(b"ping")], Wait::FOREVER).map(drop)
+            }).map(done),
             "accept" => self.listeners[of].accept(patience(a)).map(|s| {
                 done(drop(self.streams.insert(a.text("as").into(), Stream::Unix(s))))
             }),
@@ -248,6 +255,21 @@ impl Drop for Interpreter {
     fn drop(&mut self) {
         let _ = self.clear();
     }
+}
+
+/// Reads a console from its beginning to its end, so many times, and counts the bytes.
+fn drain(vm: &Vm, count: u32) -> Result<String> {
+    let (mut size, mut piece) = (0, vec![0; 65536]);
+    for _ in 0..count {
+        let mut console = vm.console()?;
+        loop {
+            match Read::read(&mut console, &mut piece)? {
+                0 => break,
+                n => size += n,
+            }
+        }
+    }
+    Ok(size.to_string())
 }
 
 /// Sends a text and the end, and reads to the end.
