@@ -41,6 +41,12 @@ if [ "${1:-}" = --where ]; then
 	exit 0
 fi
 
+# It appears whole, so nobody waits for a build of something else to find it.
+if [ -e "$dir/bzImage" ]; then
+	echo "$dir"
+	exit 0
+fi
+
 mkdir -p "$cache"
 # One build at a time; a second caller waits and finds the result.
 exec 9>"$cache/lock"

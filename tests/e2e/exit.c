@@ -57,6 +57,7 @@ TEST(exit, panic, 60) { panics(boot_kind(ours)); }
 TEST(exit, panic_stock, 60) { panics(boot_kind(stock)); }
 
 /* A kernel that panics and waits for ever says so to the panic device. */
+TEST(exit, panic_without_reboot, 60) { panics(boot_with(ours, "panic=0")); }
 TEST(exit, panic_without_reboot_stock, 60) { panics(boot_with(stock, "panic=0")); }
 
 /* A kernel that says that its crash kernel takes over goes on. */
