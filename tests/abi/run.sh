@@ -107,7 +107,7 @@ cpp_client() {
 
 rust_client() {
     # The crate declares what the library exports, no more and no less.
-    grep -oE '\bfn capsa_[a-z_]+' bindings/rust/src/lib.rs | sed 's/fn //' | LC_ALL=C sort >"$work/rust-symbols"
+    grep -ohE '\bfn capsa_[a-z_]+' bindings/rust/src/*.rs | sed 's/fn //' | LC_ALL=C sort >"$work/rust-symbols"
     sed 's/@.*//' libcapsa/capsa.symbols | diff - "$work/rust-symbols" || return 1
     $limit cargo run --quiet --offline --manifest-path tests/abi/rust/Cargo.toml
 }
