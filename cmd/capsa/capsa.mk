@@ -19,3 +19,7 @@ install-cli: $(BUILD)/capsa
 	$(BUILD)/capsa completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_capsa
 	$(BUILD)/capsa completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/capsa.fish
 	[ ! -f $(BUILD)/guest/vmlinux ] || install -m 644 $(BUILD)/guest/vmlinux $(DESTDIR)$(PREFIX)/share/capsa/
+
+.PHONY: cli-test
+cli-test: build guest ## the command capsa with Linux guests (in the lab where the host has no KVM)
+	BUILD=$(BUILD) LAB_TIMEOUT=1200 tests/lab/lab-run tests/cli/lab.sh
