@@ -49,7 +49,7 @@ race: setup ## the same with the race detector
 demo: build guest ## boots a guest that greets you, on the host's KVM or in the lab
 	BUILD=$(BUILD) scripts/demo.sh
 
-test: check unit posix abi python-test node-test faults e2e e2e-isolated abi-linux polyglot docs docs-test dist-check ## everything; CI runs this
+test: check unit posix abi python-test node-test faults e2e e2e-isolated cli-test abi-linux polyglot docs docs-test dist-check ## everything; CI runs this
 
 clean: ## removes build/
 	rm -rf $(BUILD)
