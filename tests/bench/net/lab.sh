@@ -9,6 +9,7 @@ shift 3
 tests=$*
 bin=$build/bench kernel=$build/guest/bzImage initrd=$build/bench/net.cpio
 tmp=$(mktemp -d)
+chmod 1777 "$tmp" # passt becomes nobody
 ip link set lo up
 # passt takes an interface with a way out for the host's.
 [ -e /sys/class/net/dummy0 ] || busybox insmod "$NET_DUMMY"
