@@ -136,7 +136,7 @@ func (a *Agent) answer(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	wire.RegisterAgentService(server, &service{a})
 	l := &once{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	watched := &watched{Conn: conn, gone: l.end}

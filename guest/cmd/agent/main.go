@@ -86,5 +86,5 @@ func say(format string, a ...any) {
 	} else {
 		defer f.Close()
 	}
-	fmt.Fprintf(f, "<4>capsa-agent: "+format+"\n", a...)
+	_, _ = fmt.Fprintf(f, "<4>capsa-agent: "+format+"\n", a...)
 }
