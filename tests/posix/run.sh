@@ -64,6 +64,10 @@ for policy in ${POSIX_POLICIES:-auto none writeback acl}; do
 	share "pjdfstest, read-only" "sed 's/allow_remount = false/allow_remount = true/' $here/pjdfstest.toml >$work/ro.toml &&
 		$pjdfstest -c $work/ro.toml -p . erofs"
 	share "fsx, $ops operations" "$fsx -f $here/fsx.toml -S 1 -N $ops -P $work file"
-	share "stress-ng, $((ops / 100)) operations of each kind" "stress-ng --temp-path . --verify $stress"
+	checked=$stress
+	# With a write-back cache Linux asks for data and holes (FUSE_LSEEK) without writing first what it has in its cache
+	# (fs/fuse/file.c, fuse_lseek), and the file in the share has not grown yet.
+	[ $policy = writeback ] && checked=$(echo "$stress" | sed 's/--seek [0-9]* --seek-ops [0-9]*//')
+	share "stress-ng, $((ops / 100)) operations of each kind" "stress-ng --temp-path . --verify $checked"
 done
 exit $failed
