@@ -10,7 +10,7 @@ export CAPSA_KERNEL=${CAPSA_KERNEL:-$build/guest/vmlinux}
 export XDG_RUNTIME_DIR=$work/run XDG_CACHE_HOME=$work/cache
 mkdir -p "$XDG_RUNTIME_DIR" "$work"/root/{bin,etc,tmp,proc,sys,dev,run,root}
 cp "$(command -v busybox)" "$work/root/bin/busybox"
-for name in sh cat ls wc pwd uname sleep tty stty echo touch; do ln -s busybox "$work/root/bin/$name"; done
+for name in sh cat ls wc pwd uname sleep tty stty echo touch httpd wget; do ln -s busybox "$work/root/bin/$name"; done
 echo 'root:x:0:0::/root:/bin/sh' >"$work/root/etc/passwd"
 
 failed=0
@@ -55,5 +55,51 @@ is 'name in the list' box "$("$capsa" ps -q)"
 status "$capsa" stop box
 is 'stop' '0 box' "$status $out"
 is 'nothing is left' '' "$("$capsa" ps -q)$(ls "$XDG_RUNTIME_DIR/capsa")$(pgrep -x capsa || true)$(pgrep -x capsa-vzd || true)"
+
+# A directory of the host, and a port of it that the guest's server answers.
+mkdir "$work/site"
+echo 'from the host' >"$work/site/index.html"
+port=$((20000 + RANDOM % 10000))
+status "$capsa" run -d --name web --memory 128M -v "$work/site:/site" -p "127.0.0.1:$port:80" "$work/root" \
+	busybox httpd -f -v -p 80 -h /site
+is 'name of a server' web "$out"
+cat "$work/err"
+for _ in $(seq 50); do # until the server is there
+	status busybox wget -qO- "http://127.0.0.1:$port/"
+	[ $status != 0 ] || break
+	sleep 0.2
+done
+is 'the port answers' 'from the host' "$out"
+"$capsa" exec web sh -c 'echo from the guest >/site/written'
+is 'what the guest writes to the directory' 'from the guest' "$(cat "$work/site/written")"
+status "$capsa" exec web busybox nc -w 5 1.1.1.1 80
+is 'no way to the network' 1 "$status"
+"$capsa" kill web
+is 'nothing is left of it' '' "$("$capsa" ps -q)"
+
+# An OCI layout made by hand: its program, environment and directory are the image's.
+layout=$work/layout
+mkdir -p "$layout/blobs/sha256"
+# blob FILE: puts it into the layout and says its digest
+blob() {
+	local digest
+	digest=$(sha256sum <"$1" | cut -d' ' -f1)
+	cp "$1" "$layout/blobs/sha256/$digest"
+	echo "$digest"
+}
+tar -C "$work/root" -cf "$work/layer" .
+layer=$(blob "$work/layer")
+printf '{"architecture":"amd64","os":"linux","config":{"Entrypoint":["sh","-c"],"Cmd":["echo $WHO; pwd"],"Env":["WHO=image"],"WorkingDir":"/tmp"},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+	"$layer" >"$work/config"
+config=$(blob "$work/config")
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":%d},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:%s","size":%d}]}' \
+	"$config" "$(stat -c %s "$work/config")" "$layer" "$(stat -c %s "$work/layer")" >"$work/manifest"
+manifest=$(blob "$work/manifest")
+printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%d}]}' \
+	"$manifest" "$(stat -c %s "$work/manifest")" >"$layout/index.json"
+echo '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+status "$capsa" run --memory 128M "$layout"
+is 'the program of an image' $'0 image\n/tmp' "$status $out"
+cat "$work/err"
 is 'the image is as it was' '' "$(find "$work/root" -name mark)"
 exit $failed
