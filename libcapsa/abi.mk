@@ -67,4 +67,4 @@ abi: $(BUILD)/libcapsa.so check-abi ## clients of the library in C, C++ and Rust
 	BUILD=$(BUILD) tests/abi/run.sh
 
 abi-linux: abi node guest polyglot-build docs-test ## examples and scenarios in every language boot Linux, in the lab where the host's KVM cannot
-	LAB_TIMEOUT=$${LAB_TIMEOUT:-1800} BUILD=$(BUILD) tests/lab/lab-run tests/abi/linux.sh
+	LAB_TIMEOUT=$${LAB_TIMEOUT:-1800} BUILD=$(BUILD) LAB_TRIES=3 tests/lab/lab-run tests/abi/linux.sh

@@ -22,4 +22,4 @@ install-cli: $(BUILD)/capsa
 
 .PHONY: cli-test
 cli-test: build guest ## the command capsa with Linux guests (in the lab where the host has no KVM)
-	BUILD=$(BUILD) LAB_TIMEOUT=1200 tests/lab/lab-run tests/cli/lab.sh
+	BUILD=$(BUILD) LAB_TIMEOUT=1200 LAB_TRIES=3 tests/lab/lab-run tests/cli/lab.sh

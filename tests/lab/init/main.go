@@ -12,6 +12,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -65,12 +67,37 @@ func run() (ctl *os.File, err error) {
 	if err := wire.Send(ctl, wire.FromGuest{Ready: &ready}); err != nil {
 		return ctl, err
 	}
+	silence := saySomething(ctl)
 	exit, err := runJob(ports)
+	silence()
 	if err != nil {
 		return ctl, err
 	}
 	unix.Sync()
 	return ctl, wire.Send(ctl, wire.FromGuest{Exit: &exit})
+}
+
+// saySomething tells lab-run again and again that the machine runs. silence ends
+// that, and ctl is the caller's again.
+func saySomething(ctl *os.File) (silence func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(wire.AliveEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+				_ = wire.Send(ctl, wire.FromGuest{Alive: true}) // without lab-run the machine is gone
+			}
+		}
+	})
+	return func() {
+		close(end)
+		wg.Wait()
+	}
 }
 
 // onlineCPUs brings up the processors that the kernel left off at boot

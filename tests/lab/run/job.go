@@ -19,6 +19,10 @@ import (
 // program prints its stacks then, which under emulation takes a while.
 const grace = 20 * time.Second
 
+// patience is how long a machine may say nothing. It says something every
+// wire.AliveEvery; a host with much else to do has been seen to need 20 s.
+const patience = 120 * time.Second
+
 // outcome is what the conversation with the machine came to.
 type outcome struct {
 	exit *wire.Exit
@@ -44,8 +48,9 @@ func (m *machine) run(args []string) (int, error) {
 	}()
 
 	done := make(chan outcome, 1)
-	go func() { done <- m.converse(job, out, errs) }() // joined through done
-	o, status, err := m.await(done)
+	signs := make(chan struct{}, 1)
+	go func() { done <- m.converse(job, out, errs, signs) }() // joined through done
+	o, status, err := m.await(done, signs)
 	if status != 0 {
 		return status, err
 	}
@@ -56,8 +61,9 @@ func (m *machine) run(args []string) (int, error) {
 }
 
 // converse speaks with the machine until the job has ended and its output is
-// here.
-func (m *machine) converse(job wire.Job, out, errs *counter) outcome {
+// here. It sends to signs, which has room for one, whenever the machine says
+// something.
+func (m *machine) converse(job wire.Job, out, errs *counter, signs chan<- struct{}) outcome {
 	ctl := m.ports[wire.Ctl].conn
 	in := wire.NewDecoder(ctl)
 	for {
@@ -65,6 +71,10 @@ func (m *machine) converse(job wire.Job, out, errs *counter) outcome {
 		if err := in.Next(&got); err != nil {
 			<-m.ended
 			return outcome{err: fmt.Errorf("the machine ended before the command did (%w); its last words:\n%s", err, m.log())}
+		}
+		select {
+		case signs <- struct{}{}:
+		default:
 		}
 		switch {
 		case got.Failure != "":
@@ -90,12 +100,14 @@ func (m *machine) converse(job wire.Job, out, errs *counter) outcome {
 
 // await waits for the end, passing signals in and keeping the time. status is 0
 // when o says how it went.
-func (m *machine) await(done <-chan outcome) (o outcome, status int, err error) {
+func (m *machine) await(done <-chan outcome, signs <-chan struct{}) (o outcome, status int, err error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	deadline := time.NewTimer(m.timeout)
 	defer deadline.Stop()
+	silence := time.NewTimer(patience)
+	defer silence.Stop()
 	var late bool
 	seen := map[os.Signal]int{}
 	for {
@@ -105,6 +117,10 @@ func (m *machine) await(done <-chan outcome) (o outcome, status int, err error) 
 				return o, statusTimeUp, fmt.Errorf("time is up (LAB_TIMEOUT=%v)", m.timeout)
 			}
 			return o, 0, nil
+		case <-signs:
+			silence.Reset(patience)
+		case <-silence.C:
+			return o, statusLabFailed, fmt.Errorf("the machine stands still: nothing for %v; its last words:\n%s", patience, m.log())
 		case s := <-signals:
 			number := s.(syscall.Signal)
 			if seen[s]++; seen[s] > 1 {

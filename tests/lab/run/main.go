@@ -48,6 +48,17 @@ func run(args []string) (int, error) {
 	if hostHasKVM() && !c.force {
 		return statusLabFailed, execute(args)
 	}
+	for try := 1; ; try++ {
+		status, err := once(c, args)
+		if status != statusLabFailed || try == c.tries {
+			return status, err
+		}
+		fmt.Fprintf(os.Stderr, "lab-run: again, in another machine: %v\n", err)
+	}
+}
+
+// once runs the command in a machine of its own.
+func once(c config, args []string) (int, error) {
 	m, err := c.boot()
 	if err != nil {
 		return statusLabFailed, err

@@ -16,6 +16,7 @@ type config struct {
 	timeout  time.Duration
 	memory   int // MiB
 	cpus     int
+	tries    int // machines to try when one is lost
 	writable []string
 	qemu     string
 	machine  string
@@ -48,6 +49,9 @@ func settings() (config, error) {
 	}
 	c.timeout = time.Duration(seconds) * time.Second
 	if c.memory, err = number("LAB_MEM", 2048); err != nil {
+		return c, err
+	}
+	if c.tries, err = number("LAB_TRIES", 1); err != nil {
 		return c, err
 	}
 	if c.cpus, err = number("LAB_CPUS", 1); err != nil {

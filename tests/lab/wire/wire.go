@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Port numbers on the virtio-serial bus (0 is reserved for a console); in the
@@ -26,6 +27,10 @@ const (
 	TagRoot     = "root"
 	TagWritable = "rw"
 )
+
+// AliveEvery is how often the machine says that it runs. Nested virtualization
+// under emulation may leave it standing, with nobody in it to notice.
+const AliveEvery = 5 * time.Second
 
 // Job says what to run.
 type Job struct {
@@ -46,6 +51,7 @@ type FromGuest struct {
 	Ready   *Ready `json:",omitempty"`
 	Exit    *Exit  `json:",omitempty"`
 	Failure string `json:",omitempty"` // the lab itself could not run the job
+	Alive   bool   `json:",omitempty"` // nothing but that the machine runs; see AliveEvery
 }
 
 // Ready says that the machine is up; the job starts when the host has sent it.
