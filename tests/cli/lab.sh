@@ -37,7 +37,7 @@ is 'its error output' err "$(cat "$work/err")"
 status "$capsa" run -d --name box --memory 128M "$work/root" sh -c 'echo started; touch /mark; sleep 100000'
 is 'name of a machine in the background' box "$out"
 cat "$work/err"
-status "$capsa" exec box sh -c 'ls /mark; echo err >&2; exit 3'
+status "$capsa" exec box sh -c 'until [ -e /mark ]; do sleep 0.1; done; ls /mark; echo err >&2; exit 3'
 is 'status of exec' '3 /mark err' "$status $out $(cat "$work/err")"
 status "$capsa" exec box no-such-program
 is 'a program that is not there' 127 "$status"
