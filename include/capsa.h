@@ -740,9 +740,9 @@ CAPSA_API capsa_status capsa_builder_add_disk(capsa_builder *builder, const char
                                               const capsa_disk_options *options, capsa_error **err);
 
 /* Adds a directory that the guest mounts by its tag (up to 36 bytes of printable UTF-8): mount -t virtiofs TAG /mnt.
- * NULL options: the defaults. The build opens the directory. Errors of the build for shares: CONFIG (a tag given twice,
- * a path that is no directory), NOT_FOUND, PERMISSION (also for owners that need root), UNSUPPORTED (the file system
- * cannot do what is asked for), LIMIT, IO. Since 0.1. */
+ * NULL options: the defaults. The build opens the directory. A tag given twice is INVALID_ARG. Errors of the build for
+ * shares: CONFIG (a path that is no directory), NOT_FOUND, PERMISSION (also for owners that need root), UNSUPPORTED (the
+ * file system cannot do what is asked for), LIMIT, IO. Since 0.1. */
 CAPSA_API capsa_status capsa_builder_add_share(capsa_builder *builder, const char *tag, const char *path,
                                                const capsa_share_options *options, capsa_error **err);
 

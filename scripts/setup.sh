@@ -5,7 +5,7 @@
 set -eu
 
 build='gcc libc6-dev make pkg-config'
-check='clang-format abigail-tools tcpdump stress-ng'
+check='clang-format abigail-tools tcpdump stress-ng acpica-tools'
 clients='g++ clang libclang-rt-14-dev cmake'
 python='python3-venv python3-pytest mypy python3-flake8'
 kernel='linux-source-6.1 flex bison bc libelf-dev libssl-dev lz4 xz-utils zstd busybox-static'

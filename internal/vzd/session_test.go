@@ -115,7 +115,7 @@ func (c *client) streams() (ours, theirs []int) {
 	return ours, theirs
 }
 
-const hello = `{"proto":1,"client":"test"}`
+const hello = `{"proto":2,"client":"test"}`
 
 // create makes a machine.
 func (c *client) create(kernel string) {

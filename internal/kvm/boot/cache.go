@@ -24,7 +24,7 @@ const settled = 2 * time.Second
 // files share it: each maps it copy-on-write. A file is recognised by identity and times; a change of it is a new one. It is
 // safe for concurrent use, and its zero value is ready.
 type Cache struct {
-	now func() time.Time // nil: time.Now
+	Now func() time.Time // the clock by which a file is old enough to be shared; nil: time.Now
 
 	mu    sync.Mutex
 	known map[imageKey]*cached // guarded by mu
@@ -90,8 +90,8 @@ func (h *Hold) image(f *image, runs []run) (*guestmem.Image, error) {
 }
 
 func (c *Cache) since(t time.Time) time.Duration {
-	if c.now != nil {
-		return c.now().Sub(t)
+	if c.Now != nil {
+		return c.Now().Sub(t)
 	}
 	return time.Since(t)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // later is a cache that takes new files for old ones.
-func later() *Cache { return &Cache{now: func() time.Time { return time.Now().Add(time.Hour) }} }
+func later() *Cache { return &Cache{Now: func() time.Time { return time.Now().Add(time.Hour) }} }
 
 func bigELF() elfSpec {
 	s := goodELF(nil)

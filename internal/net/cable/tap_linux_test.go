@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func inNamespace(t *testing.T) bool {
 	}
 	out, err := cmd.CombinedOutput()
 	if _, isExit := err.(*exec.ExitError); err != nil && !isExit { //nolint:errorlint // as exec returns it
-		t.Skipf("no namespaces for users here: %v", err)
+		missing(t, "no namespaces for users here: "+err.Error())
 	}
 	require.NoError(t, err, "%s", out)
 	t.Logf("%s", out)
@@ -50,10 +51,10 @@ func ip(t *testing.T, args ...string) {
 // frames and partial checksums.
 func TestTAP(t *testing.T) {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skip("no /dev/net/tun here")
+		missing(t, "no /dev/net/tun here")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("no ip(8) here")
+		missing(t, "no ip(8) here (Debian: iproute2)")
 	}
 	if !inNamespace(t) {
 		return
@@ -121,3 +122,13 @@ func TestNoTAP(t *testing.T) {
 }
 
 func flat(f link.Frame) []byte { return bytes.Join(f.Data, nil) }
+
+// missing skips a test for want of something, or fails it where CAPSA_REQUIRE has the
+// word "namespaces".
+func missing(t *testing.T, why string) {
+	t.Helper()
+	if strings.Contains(os.Getenv("CAPSA_REQUIRE"), "namespaces") {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}

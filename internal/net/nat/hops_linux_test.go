@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -128,6 +129,9 @@ func namespaces(t *testing.T) bool {
 		return true
 	}
 	if out, err := exec.Command("unshare", "-Urnm", "ip", "link").CombinedOutput(); err != nil {
+		if strings.Contains(os.Getenv("CAPSA_REQUIRE"), "namespaces") {
+			t.Fatalf("no namespaces here: %v: %s", err, out)
+		}
 		t.Skipf("no namespaces here: %v: %s", err, out)
 	}
 	cmd := exec.Command("unshare", "-Urnm", "sh", "-ec", `

@@ -161,7 +161,7 @@ func TestBadDaemons(t *testing.T) {
 		{"garbage", vm.KindProtocol, "is no frame"},
 		{"huge", vm.KindProtocol, "2147483648 bytes"},
 		{"half", vm.KindUnavailable, "exit status 0"},
-		{"old", vm.KindProtocol, "version 0 of the protocol, and the library version 1"},
+		{"old", vm.KindProtocol, "version 0 of the protocol, and the library version 2"},
 		{"refuser", vm.KindProtocol, "hello"},
 		{"stranger", vm.KindUnavailable, `"other", and not "fake"`},
 		{"mad", vm.KindProtocol, "frames of kind 1"},

@@ -36,7 +36,7 @@ var roles = map[string]func(args []string) int{
 	"half":     func([]string) int { return raw([]byte{9, 0, 0, 0, 2, 0, 0x56, 0x5a, 1, 0, 0, 0, 0, 0, 0, 0, '{'}) },
 	"old":      func([]string) int { return answer(wire.KindResponse, `{"result":{"proto":0,"backend":"fake"}}`) },
 	"refuser":  func([]string) int { return answer(wire.KindResponse, `{"error":{"kind":18,"op":"hello"}}`) },
-	"stranger": func([]string) int { return answer(wire.KindResponse, `{"result":{"proto":1,"backend":"other"}}`) },
+	"stranger": func([]string) int { return answer(wire.KindResponse, `{"result":{"proto":2,"backend":"other"}}`) },
 	"mad":      func([]string) int { return answer(wire.KindRequest, `{}`) },
 }
 

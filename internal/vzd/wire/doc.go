@@ -37,4 +37,4 @@
 package wire
 
 // Proto is the version of the protocol.
-const Proto = 1
+const Proto = 2

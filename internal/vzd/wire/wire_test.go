@@ -370,7 +370,7 @@ func TestGoldens(t *testing.T) {
 	require.NoError(t, err)
 	failure := vm.Errorf(vm.KindIO, "start", "%w", os.NewSyscallError("ioctl", syscall.EFAULT)).WithComponent("kvm").WithHint("restart")
 	bodies := []any{
-		Request{Method: MethodHello, Params: json.RawMessage(`{"proto":1}`)},
+		Request{Method: MethodHello, Params: json.RawMessage(`{"proto":2}`)},
 		Hello{Proto: Proto, Client: "libcapsa"},
 		Welcome{Proto: Proto, PID: 7, Backend: "kvm"},
 		config,
